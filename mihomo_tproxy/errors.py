@@ -1,0 +1,94 @@
+"""Every error this package raises on purpose.
+
+    GatewayError                 a sentence for the user; the command prints it and exits with `exit_code`
+    ├── ConfigError              the configuration cannot be used; carries every problem found, not the first
+    ├── DataplaneError           the kernel side could not be brought up or read
+    │   ├── BpfUnavailable       no bcc, no headers, no privilege, or a kernel too old
+    │   └── NetlinkFailed        an interface, rule, route or filter operation was refused
+    ├── WorkerFailed             a relay worker did not come up or does not stay up
+    └── RigError                 the test rig could not be built
+    FlowError                    one flow failed: counted by `cause`, logged at debug, never printed
+    ├── DialFailed               the outbound could not reach the destination
+    └── FlowRejected             a rule, a limit or loop protection said no
+
+Network code maps OSError to FlowError at its edge; nothing above the tunnel sees an OSError of a flow.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class GatewayError(Exception):
+    """Something the user must know, as one sentence without a traceback."""
+
+    exit_code = 1
+
+
+class Problem(NamedTuple):
+    """One thing wrong in a configuration file: where it stands and what it is."""
+
+    path: str
+    """Where, in the file's own words: `rules[3]`, `gateway.lan`."""
+    message: str
+    line: int | None = None
+    """1-based line of the file, None when the key is absent."""
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+
+
+class ConfigError(GatewayError):
+    """The configuration cannot be used; `problems` names every reason found."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[list[Problem]]]:
+        return (ConfigError, (self.problems,))
+
+
+class DataplaneError(GatewayError):
+    """The kernel side could not be brought up or read."""
+
+    exit_code = 3
+
+
+class BpfUnavailable(DataplaneError):
+    """No bcc, no kernel headers, no privilege, or a kernel too old."""
+
+
+class NetlinkFailed(DataplaneError):
+    """An interface, rule, route or filter operation was refused."""
+
+
+class WorkerFailed(GatewayError):
+    """A relay worker did not come up or does not stay up."""
+
+    exit_code = 4
+
+
+class RigError(GatewayError):
+    """The test rig could not be built or used."""
+
+    exit_code = 5
+
+
+class FlowError(Exception):
+    """One flow failed. `cause` is the counter it goes under: `dial-refused`, `idle-timeout`, ..."""
+
+    def __init__(self, cause: str, detail: str = "") -> None:
+        super().__init__(f"{cause}: {detail}" if detail else cause)
+        self.cause = cause
+
+
+class DialFailed(FlowError):
+    """The outbound could not reach the destination."""
+
+
+class FlowRejected(FlowError):
+    """A rule, a limit or loop protection said no."""
