@@ -28,11 +28,12 @@ BPF_TABLE("lru_hash", struct fragment_key, struct fragment_value, fragments, 409
 BPF_TABLE("percpu_array", u32, struct count, totals, ROUTE_MAX);
 BPF_TABLE("lru_percpu_hash", struct addr, struct client_counts, client_stats, 2048);
 
-/* What each worker publishes of itself, in the order of dataplane/abi.py. */
-struct worker_stats {
-	u64 values[64];
+/* What each worker publishes of itself: name and worker -> value. Programs do not touch it. */
+struct stat_key {
+	char name[28];
+	u32 worker;
 };
-BPF_TABLE("array", u32, struct worker_stats, workers, MAX_WORKERS);
+BPF_TABLE("hash", struct stat_key, u64, worker_stats, 4096);
 
 /*
  * Listening sockets, by worker, protocol and family (slot_of). bcc's BPF_SOCKMAP has no lookup

@@ -1,4 +1,4 @@
-"""Run the BPF loader in a process of its own, with an interpreter that has bcc and headers it finds.
+"""Run the BPF loader in a process of its own, with an interpreter and headers that it finds.
 
 Headers of any recent kernel do, since the programs use only UAPI structs. Looked for in this order:
 `BCC_KERNEL_SOURCE`, the running kernel's build tree, /sys/kernel/kheaders.tar.xz (bcc unpacks it by
