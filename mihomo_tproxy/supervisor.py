@@ -297,5 +297,3 @@ def check_privileges() -> None:
     """
     if os.geteuid() != 0:
         raise DataplaneError("root is needed to steer packets: run it with sudo")
-
-

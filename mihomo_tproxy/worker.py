@@ -100,9 +100,7 @@ class Worker:
         tcp, udp = open_tcp(family, host, 0), open_udp(family, host, 0)
         self._serve(tcp, udp)
         for sock, is_udp in ((tcp, False), (udp, True)):
-            listeners.update_socket(
-                listener_slot(self._index, udp=is_udp, v6=v6), sock.fileno()
-            )
+            listeners.update_socket(listener_slot(self._index, udp=is_udp, v6=v6), sock.fileno())
         listeners.close()
 
     def _listen_plain(self, family: int, config: Config) -> None:
@@ -219,7 +217,9 @@ def plain_host(family: int, config: Config) -> str:
         return LOOPBACK[key]
     if config.bind_address == "*":
         return ANY[key]
-    return config.bind_address if (":" in config.bind_address) == (family == socket.AF_INET6) else ""
+    return (
+        config.bind_address if (":" in config.bind_address) == (family == socket.AF_INET6) else ""
+    )
 
 
 def run_worker(

@@ -71,7 +71,8 @@ def read_workers(stats: Map) -> dict[int, dict[str, int]]:
 def read_routes(totals: Map) -> dict[Route, Count]:
     """What the programs counted, by route."""
     return {
-        route: sum_counts(totals.lookup(int(route).to_bytes(4, sys.byteorder)) or []) for route in Route
+        route: sum_counts(totals.lookup(int(route).to_bytes(4, sys.byteorder)) or [])
+        for route in Route
     }
 
 
