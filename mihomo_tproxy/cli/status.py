@@ -1,4 +1,4 @@
-"""`mihomo-tproxy status`: what went where, from the pinned maps; works while the daemon is down too."""
+"""`mihomo-tproxy status`: what went where, from the pinned maps, whether or not the daemon runs."""
 
 from __future__ import annotations
 
