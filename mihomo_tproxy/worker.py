@@ -79,7 +79,7 @@ class Worker:
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
             self._context,
-            Engine(config.rules, config.mode),
+            build_engine(config),
             self._outbounds(config),
             self.verdicts,
             gateway.max_flows,
@@ -133,6 +133,7 @@ class Worker:
         return OutboundRegistry(
             [
                 Direct(context, "DIRECT", config.interface_name, mark),
+                Direct(context, "GLOBAL", config.interface_name, mark),
                 Reject(tracker, self._unreachable),
                 RejectDrop(self.reactor, tracker),
                 *(
@@ -149,7 +150,7 @@ class Worker:
 
     def reload(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
         """New flows meet the new rules from the next event on."""
-        self._tunnel.engine = Engine(config.rules, config.mode)
+        self._tunnel.engine = build_engine(config)
         self._tunnel.outbounds = self._outbounds(config)
         self._tunnel.flow_limit = config.gateway.max_flows
         self.verdicts.configure(generation, masks)
@@ -193,6 +194,11 @@ class Worker:
         self.reactor.close()
         self._unreachable.close()
         self._pipes.close()
+
+
+def build_engine(config: Config) -> Engine:
+    """The rules of a configuration, ready to decide."""
+    return Engine(config.rules, config.mode, names_observed=NAMES_OBSERVED)
 
 
 def unobserved() -> int:

@@ -75,12 +75,14 @@ def _kernel_plan(config: Config) -> KernelPlan:
     gateway = config.gateway
     # With an interface of its own a DIRECT flow may not follow the kernel's routing.
     cache = gateway.verdict_cache and not config.interface_name
-    static = static_prefixes(config.rules, config.mode, NAMES_OBSERVED) if cache else ()
+    static = (
+        static_prefixes(config.rules, config.mode, names_observed=NAMES_OBSERVED) if cache else []
+    )
     return KernelPlan(
         patterns=gateway.lan,
         bypass=gateway.bypass,
         static=tuple((each.key, each.length, int(each.verdict)) for each in static),
-        masks=masks(config.rules, config.mode, NAMES_OBSERVED) if cache else (),
+        masks=masks(config.rules, config.mode, names_observed=NAMES_OBSERVED) if cache else (),
         include=gateway.clients.include,
         exclude=gateway.clients.exclude,
         include_macs=gateway.clients.include_macs,
