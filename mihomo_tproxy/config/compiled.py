@@ -9,7 +9,7 @@ import logging
 import pickle
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mihomo_tproxy.config.parse import load
+from mihomo_tproxy.config import load
 from mihomo_tproxy.dataplane.plan import KernelPlan
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
 from mihomo_tproxy.rule.static import masks, static_prefixes
@@ -83,8 +83,8 @@ def _kernel_plan(config: Config) -> KernelPlan:
         bypass=gateway.bypass,
         static=tuple((each.key, each.length, int(each.verdict)) for each in static),
         masks=masks(config.rules, config.mode, names_observed=NAMES_OBSERVED) if cache else (),
-        include=gateway.clients.include,
-        exclude=gateway.clients.exclude,
+        include=gateway.clients.include_prefixes,
+        exclude=gateway.clients.exclude_prefixes,
         include_macs=gateway.clients.include_macs,
         exclude_macs=gateway.clients.exclude_macs,
         workers=gateway.workers,
