@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mihomo_tproxy.dataplane.bpf import obj_get
 from mihomo_tproxy.errors import BpfUnavailable
@@ -41,15 +41,19 @@ def source_dir() -> Path:
     raise BpfUnavailable("the BPF sources are missing from this installation: reinstall it")
 
 
+def interpreters() -> list[str]:
+    """Pythons that may have bcc: the distribution's first, since bcc is packaged for it."""
+    candidates = ["/usr/bin/python3", sys.executable, shutil.which("python3") or ""]
+    return [path for path in dict.fromkeys(candidates) if path and os.access(path, os.X_OK)]
+
+
 def find_interpreter() -> str:
-    """A python that can import bcc: the distribution's first, since bcc is packaged for it.
+    """The python that can import bcc.
 
     Raises:
         BpfUnavailable: none can.
     """
-    for candidate in dict.fromkeys(["/usr/bin/python3", sys.executable, shutil.which("python3")]):
-        if not candidate or not os.access(candidate, os.X_OK):
-            continue
+    for candidate in interpreters():
         probe = [candidate, "-I", "-c", "from bcc import BPF, lib; lib.bpf_table_fd"]
         if subprocess.run(probe, capture_output=True, timeout=60, check=False).returncode == 0:
             return candidate
@@ -106,25 +110,39 @@ def load(pins: Path) -> float:
         BpfUnavailable: with the one sentence that says what to do.
     """
     check_bpffs()
-    command = [find_interpreter(), "-I", str(Path(__file__).with_name("loader.py"))]
-    command += [str(source_dir()), str(pins), *find_headers()]
-    pins.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    arguments = [str(source_dir()), str(pins), *find_headers()]
+    try:
+        pins.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BpfUnavailable(f"cannot make {pins.parent}: {error.strerror}") from error
+    for interpreter in interpreters():
+        try:
+            report, output = _run_loader(interpreter, arguments)
+        except BpfUnavailable:
+            unpin(pins)
+            raise
+        if report["ok"]:
+            return float(report["seconds"])
+        unpin(pins)
+        if report["stage"] != "bcc":
+            raise BpfUnavailable(_explain(report["stage"], report["error"], output))
+    raise BpfUnavailable(f"no python3 here can import bcc: {INSTALL_BCC}")
+
+
+def _run_loader(interpreter: str, arguments: list[str]) -> tuple[dict[str, Any], str]:
+    """The loader's report and what it printed besides."""
+    command = [interpreter, "-I", str(Path(__file__).with_name("loader.py")), *arguments]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False
         )
-        report = json.loads(done.stdout.strip().splitlines()[-1])
+        report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:
-        unpin(pins)
         raise BpfUnavailable(f"the BPF loader took longer than {LOAD_TIMEOUT_S} s") from None
     except (json.JSONDecodeError, IndexError):
-        unpin(pins)
         tail = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise BpfUnavailable(f"the BPF loader failed: {tail[0]}") from None
-    if not report["ok"]:
-        unpin(pins)
-        raise BpfUnavailable(_explain(report["stage"], report["error"], done.stderr))
-    return float(report["seconds"])
+    return report, done.stderr
 
 
 def _explain(stage: str, error: str, output: str) -> str:
