@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TYPE_CHECKING
-
-from mihomo_tproxy.model.enums import Network
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from mihomo_tproxy.model.enums import Network
 
 
 class Traffic:
@@ -50,10 +45,6 @@ class Tracker:
         if traffic is None:
             traffic = self._traffic[key] = Traffic(target, network)
         return traffic
-
-    def traffics(self) -> Iterable[Traffic]:
-        """The counters of every target there was traffic for."""
-        return self._traffic.values()
 
     def count(self, cause: str) -> None:
         """One more failure of this cause."""
