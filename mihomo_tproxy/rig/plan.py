@@ -46,6 +46,8 @@ class InterfacePlan:
     """The bridge this is a port of."""
     create: str | None = None
     """Words for `ip link add`, for interfaces that belong to one node alone."""
+    parent: str | None = None
+    """The interface this is a VLAN of."""
 
     def commands(self) -> list[str]:
         """Lines for `ip -batch` that bring the existing interface to this state."""
@@ -127,7 +129,7 @@ def _routed_lan(topology: Topology, plan: Plan) -> None:
             for node, end in zip((gateway, client), ends, strict=True):
                 inner = node.interfaces.get(end, InterfacePlan(end))
                 node.interfaces[end] = InterfacePlan(end)
-                inner.name = f"{end}.{topology.vlan}"
+                inner.name, inner.parent = f"{end}.{topology.vlan}", end
                 node.interfaces[inner.name] = inner
             ends = (f"{ends[0]}.{topology.vlan}", f"{ends[1]}.{topology.vlan}")
         lan = gateway.interfaces.setdefault(ends[0], InterfacePlan(ends[0]))

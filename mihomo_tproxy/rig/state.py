@@ -97,6 +97,33 @@ def all_states() -> list[State]:
     return [state for state in states if state is not None]
 
 
+def named(name: str) -> State:
+    """The rig of that name. Raises RigError when none is up."""
+    found = load(STATE_DIR / f"{name}.json")
+    if found is None:
+        raise RigError(f"no rig {name} is up")
+    return found
+
+
+def clean_orphans() -> dict[str, list[str]]:
+    """Takes down every rig whose owner is dead; by name, what stayed of it."""
+    return {found.name: clean(found) for found in all_states() if found.orphaned}
+
+
+def leftovers(prefix: str) -> list[str]:
+    """What rigs with this prefix have on the host: nothing, once they are down."""
+    found = [f"namespace {path.name}" for path in host.NETNS_DIR.glob(f"{prefix}-*")]
+    for mount in host.mounted("bpf"):
+        found += [f"pin {path}" for path in mount.glob(f"{prefix}*")]
+    needle = f"{prefix}-".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                if needle in (entry / "cmdline").read_bytes():
+                    found.append(f"process {entry.name}")
+    return found
+
+
 @contextmanager
 def locked() -> Iterator[None]:
     """Nobody else changes state files or shared mounts during the block."""
