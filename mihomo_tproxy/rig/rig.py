@@ -189,12 +189,13 @@ class Rig:
 
     def replug(self, client: int) -> None:
         """Puts a client's link back after an end of it was deleted."""
-        link = next(x for x in self.plan.links if x.left[0] == f"client{client}")
+        links = enumerate(self.plan.links)
+        number, link = next(x for x in links if x[1].left[0] == f"client{client}")
         if link.profile is not None or link.vlan is not None:
             raise RigError("only a plain link can be plugged in again")
         with suppress(RigError):
             self.node(link.left[0]).ip(f"link del {link.left[1]}")
-        host.run_ip([self._veth(link)])
+        host.run_ip([link.veth(number, self._up().namespaces)])
         for node, interface in (link.left, link.right):
             self.node(node).configure(interface)
 
@@ -252,9 +253,9 @@ class Rig:
             host.write_sysctls(netns, node_plan.sysctls)
             self.nodes[name] = Node(node_plan, netns, current.directory)
         veths = []
-        for link in self.plan.links:
+        for number, link in enumerate(self.plan.links):
             if link.profile is None:
-                veths.append(self._veth(link))
+                veths.append(link.veth(number, current.namespaces))
             else:
                 self._start_line(link, current)
         host.run_ip(veths)
@@ -268,14 +269,6 @@ class Rig:
             node.configure()
         if self.topology.nat:
             self.gateway.masquerade("wan0")
-
-    def _veth(self, link: plan.LinkPlan) -> str:
-        namespaces = self._up().namespaces
-        (left, left_name), (right, right_name) = link.left, link.right
-        return (
-            f"link add {left_name} netns {namespaces[left]} type veth "
-            f"peer name {right_name} netns {namespaces[right]}"
-        )
 
     def _start_line(self, link: plan.LinkPlan, current: state.State) -> None:
         """The user-space line of a link, in the namespace of its right end."""

@@ -176,17 +176,24 @@ def processes_in(namespaces: Iterable[str]) -> list[int]:
 
 
 def kill_processes(namespaces: Iterable[str]) -> list[int]:
-    """Kills every process in the namespaces, also those that appear meanwhile; who stays."""
+    """Kills every process in the namespaces, also those that appear meanwhile; who stays.
+
+    A dying process leaves its namespace before it closes its files, so each is waited for by id.
+    """
     names = list(namespaces)
+    killed: dict[int, int] = {}
     deadline = time.monotonic() + KILL_TIMEOUT_S
-    while pids := [pid for pid in processes_in(names) if process_start(pid) is not None]:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:
-            return pids
+    while True:
+        for pid in processes_in(names):
+            start = process_start(pid)
+            if start is not None:
+                killed[pid] = start
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        alive = [pid for pid, start in killed.items() if process_start(pid) == start]
+        if not alive or time.monotonic() > deadline:
+            return alive
         time.sleep(0.002)
-    return []
 
 
 def remove_pin(path: Path) -> None:
