@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mihomo_tproxy.model.enums import Network
 
 
@@ -45,6 +47,10 @@ class Tracker:
         if traffic is None:
             traffic = self._traffic[key] = Traffic(target, network)
         return traffic
+
+    def traffics(self) -> Iterable[Traffic]:
+        """The counters of every target, used or not."""
+        return self._traffic.values()
 
     def count(self, cause: str) -> None:
         """One more failure of this cause."""
