@@ -24,7 +24,7 @@ from mihomo_tproxy.children import run_in_child
 from mihomo_tproxy.dataplane.bpf import ATTACH_SK_LOOKUP, link_create
 from mihomo_tproxy.dataplane.events import ChangeMonitor
 from mihomo_tproxy.dataplane.instance import Instance
-from mihomo_tproxy.dataplane.loading import open_program
+from mihomo_tproxy.dataplane.pins import open_program
 from mihomo_tproxy.dataplane.tables import write_clients, write_settings
 from mihomo_tproxy.errors import DataplaneError, GatewayError
 from mihomo_tproxy.workers import Workers
@@ -32,9 +32,8 @@ from mihomo_tproxy.workers import Workers
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mihomo_tproxy.config.compiled import Compiled
-    from mihomo_tproxy.dataplane.kernel import Steered
-    from mihomo_tproxy.dataplane.plan import Marking
+    from mihomo_tproxy.compiled import Compiled
+    from mihomo_tproxy.dataplane.plan import Marking, Steered
 
 log = logging.getLogger("supervisor")
 
@@ -116,7 +115,7 @@ class Supervisor:
         path = self._config
 
         def compile_config() -> Compiled:
-            from mihomo_tproxy.config.compiled import compile_file
+            from mihomo_tproxy.config.compiling import compile_file
 
             return compile_file(path)
 

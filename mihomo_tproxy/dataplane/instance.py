@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from mihomo_tproxy.dataplane.loading import BPFFS, unpin
+from mihomo_tproxy.dataplane.pins import BPFFS, unpin
 from mihomo_tproxy.errors import DataplaneError
 
 RUN_DIR: Final = Path("/run/mihomo-tproxy")

@@ -8,7 +8,6 @@ the loader merges them.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -17,11 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from mihomo_tproxy.dataplane.bpf import obj_get
+from mihomo_tproxy.dataplane.pins import check_bpffs, unpin
 from mihomo_tproxy.errors import BpfUnavailable
 
-BPFFS: Final = Path("/sys/fs/bpf")
-BPF_FS_MAGIC: Final = "bpf"
 LOAD_TIMEOUT_S: Final = 120
 INSTALL_BCC: Final = (
     "install python3-bpfcc (scripts/setup does); `bcc` from PyPI is another package"
@@ -90,17 +87,6 @@ def find_headers() -> list[str]:
     )
 
 
-def check_bpffs(root: Path = BPFFS) -> None:
-    """Pins need a mounted bpffs.
-
-    Raises:
-        BpfUnavailable: there is none.
-    """
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    if not any(line.split()[1:3] == [str(root), BPF_FS_MAGIC] for line in mounts):
-        raise BpfUnavailable(f"bpffs is not mounted at {root}: mount -t bpf bpf {root}")
-
-
 def load(pins: Path) -> float:
     """Compile, load and pin everything under the new directory `pins`; seconds it took.
 
@@ -152,21 +138,3 @@ def _explain(stage: str, error: str, output: str) -> str:
         return f"{error} (kernel {os.uname().release}; 5.15 or newer is needed)"
     reasons = [line.strip() for line in output.splitlines() if "error:" in line]
     return f"{error}: {reasons[0]}" if reasons else error
-
-
-def unpin(pins: Path) -> None:
-    """Remove a pin directory; what it held lives on only while in use."""
-    shutil.rmtree(pins, ignore_errors=True)
-
-
-def open_program(pins: Path, name: str) -> int:
-    """An fd for a pinned program.
-
-    Raises:
-        BpfUnavailable: it is not there, or may not be opened.
-    """
-    try:
-        return obj_get(str(pins / name))
-    except OSError as error:
-        hint = "root is needed" if error.errno in (errno.EPERM, errno.EACCES) else error.strerror
-        raise BpfUnavailable(f"cannot open {pins / name}: {hint}") from error
