@@ -55,9 +55,7 @@ class Metadata:
 
     def __repr__(self) -> str:
         where = self.host or self.destination
-        return (
-            f"{self.network} {self.source}:{self.source_port} -> {where}:{self.destination_port}"
-        )
+        return f"{self.network} {self.source}:{self.source_port} -> {where}:{self.destination_port}"
 
 
 class Decision(NamedTuple):
