@@ -186,9 +186,7 @@ def write_json(path: Path, verdicts: Iterable[Verdict]) -> None:
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def print_medians(
-    results: Results, contenders: Sequence[str], metrics: Iterable[Metric]
-) -> None:
+def print_medians(results: Results, contenders: Sequence[str], metrics: Iterable[Metric]) -> None:
     """Metric by contender: median, and the range over the rounds."""
     rows = [["median (lowest..highest)", "unit", *contenders]]
     for metric in metrics:
@@ -203,7 +201,9 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         case, _, other, metric, target = verdict.comparison
         ratio = "-" if verdict.ratio is None else f"{verdict.ratio:.3f}"
-        bound = "" if target is None else f"{'>=' if metric.better == 'higher' else '<='} {target:g}"
+        bound = (
+            "" if target is None else f"{'>=' if metric.better == 'higher' else '<='} {target:g}"
+        )
         rows.append(
             [
                 f"{case} vs {other}",

@@ -6,8 +6,8 @@
  *   loadgen udp HOST PORT SOCKETS HZ BYTES SECONDS  echo round trips at a fixed rate per socket
  *   loadgen idle HOST PORT N                        N flows, each proven by one echoed byte, then held
  *
- * Clients print one line of JSON; latencies are in microseconds. `idle` prints its line when all
- * flows stand and closes them at the end of its standard input.
+ * Each prints one line of JSON; latencies are in microseconds. `idle` prints its line when all flows
+ * stand and holds them until it is killed.
  *
  * An HTTP latency runs from connect() to the EOF of the response. The server closes first, so the
  * client's source ports are free again at once. A UDP latency runs from the time the datagram was
@@ -358,8 +358,8 @@ static void idle(size_t total)
 			idle_progress(events[i].data.fd, events[i].events);
 	}
 	report(total, (now_ns() - start) / 1e9);
-	while (read(0, buffer, sizeof(buffer)) > 0)
-		;
+	for (;;)
+		pause();
 }
 
 int main(int argc, char **argv)

@@ -93,19 +93,35 @@ static void serve_hold(const char *port)
 	}
 }
 
+/* A datagram is answered from the address it was sent to, whichever of this host's that is. */
 static void serve_udp_echo(const char *port)
 {
-	int fd = listen_on(SOCK_DGRAM, port);
+	int fd = listen_on(SOCK_DGRAM, port), one = 1;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+	} control;
 	struct sockaddr_storage from;
-	socklen_t length;
+	struct iovec datagram = { .iov_base = buffer };
+	struct msghdr message = { .msg_name = &from, .msg_iov = &datagram, .msg_iovlen = 1 };
+	struct cmsghdr *header;
 	ssize_t n;
 
+	setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one));
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	for (;;) {
-		length = sizeof(from);
-		n = recvfrom(fd, buffer, sizeof(buffer), 0, (struct sockaddr *)&from, &length);
-		if (n >= 0)
-			sendto(fd, buffer, n, 0, (struct sockaddr *)&from, length);
+		datagram.iov_len = sizeof(buffer);
+		message.msg_namelen = sizeof(from);
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		n = recvmsg(fd, &message, 0);
+		if (n < 0)
+			continue;
+		header = CMSG_FIRSTHDR(&message);
+		if (header && header->cmsg_type == IPV6_PKTINFO)
+			((struct in6_pktinfo *)CMSG_DATA(header))->ipi6_ifindex = 0;
+		datagram.iov_len = n;
+		sendmsg(fd, &message, 0);
 	}
 }
 
