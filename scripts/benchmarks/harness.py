@@ -35,6 +35,8 @@ class Contender(Protocol):
 
     name: str
     rig: Rig
+    descriptors_per_flow: int
+    """What one idle TCP flow takes from the limit of open files of a process."""
 
     def start(self) -> None:
         """Brings it up in the gateway of its rig; returns when traffic takes this way."""

@@ -6,6 +6,8 @@
 #define LOADGEN_H
 
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <signal.h>
 #include <unistd.h>
 
 #define BATCH 256 /* events taken from epoll at a time */
@@ -45,6 +46,15 @@ static void watch(int fd, uint32_t events, uint64_t data)
 
 	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event))
 		die("epoll_ctl");
+}
+
+/* Runs before everything of ordinary priority when there is something to do; a host that does not
+ * allow it is measured without. */
+static inline void wake_first(void)
+{
+	struct sched_param lowest = { .sched_priority = 1 };
+
+	sched_setscheduler(0, SCHED_FIFO, &lowest);
 }
 
 /* Ends with the process that started it: nothing is left when a benchmark is killed. */

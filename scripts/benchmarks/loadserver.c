@@ -107,6 +107,7 @@ static void serve_udp_echo(const char *port)
 	struct cmsghdr *header;
 	ssize_t n;
 
+	wake_first();
 	setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one));
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	for (;;) {

@@ -66,6 +66,8 @@ table inet bench_tproxy {{
 class PlainForwarding:
     """The kernel forwards; nobody steers."""
 
+    descriptors_per_flow = 0
+
     def __init__(self, rig: Rig) -> None:
         self.name = "plain"
         self.rig = rig
@@ -87,6 +89,8 @@ class OurGateway:
     With the verdict cache the kernel forwards what the rule decides; without it, every flow is
     relayed in user space.
     """
+
+    descriptors_per_flow = 2
 
     def __init__(self, name: str, rig: Rig, *, verdict_cache: bool) -> None:
         self.name = name
@@ -118,6 +122,9 @@ class OurGateway:
 
 class Mihomo:
     """mihomo behind nftables TPROXY."""
+
+    descriptors_per_flow = 6
+    """Two sockets, and a pipe for each direction: Go keeps its splice pipe while it waits."""
 
     def __init__(self, rig: Rig) -> None:
         self.name = "mihomo"

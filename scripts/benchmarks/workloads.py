@@ -37,6 +37,7 @@ IPERF_PORT = 5201
 SERVER_NUMBER = 10
 """Which of the internet's addresses the servers are reached by."""
 DESCRIPTORS = 100_000
+SPARE_DESCRIPTORS = 500
 SETTLE_S = 1.0
 GB = 1e9
 
@@ -135,10 +136,17 @@ def datagrams(contender: Contender, sockets: int, hz: int, size: int, seconds: i
     }
 
 
+def possible_flows(contender: Contender, wanted: int) -> int:
+    """`wanted`, or what the limit of open files lets this contender hold."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    usable = limit - SPARE_DESCRIPTORS
+    return min(wanted, usable // max(1, contender.descriptors_per_flow))
+
+
 def idle_memory(contender: Contender, flows: int) -> Sample:
-    """PSS of a contender that has just been started, in MB, and what one idle flow adds, in KB."""
+    """Memory of a contender just started, in MB, and what one idle flow adds, in KB."""
     time.sleep(SETTLE_S)
-    before = accounting.pss_bytes(contender.pids())
+    before = accounting.memory_bytes(contender.pids())
     holder = contender.rig.clients[0].start(_loadgen(contender.rig, "idle", HOLD_PORT, flows))
     try:
         holder.wait_for_line(r"^\{.*\}$", timeout=60)
@@ -146,7 +154,7 @@ def idle_memory(contender: Contender, flows: int) -> Sample:
         if opened != flows:
             raise RuntimeError(f"{contender.name}: {opened} of {flows} idle flows: {holder.output}")
         time.sleep(SETTLE_S)
-        after = accounting.pss_bytes(contender.pids())
+        after = accounting.memory_bytes(contender.pids())
     finally:
         holder.stop()
     return {"memory idle": before / 1e6, "memory per idle flow": (after - before) / flows / 1e3}
