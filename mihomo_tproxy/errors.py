@@ -1,17 +1,18 @@
 """Every error this package raises on purpose.
 
-    GatewayError                 a sentence for the user; the command prints it and exits with `exit_code`
-    ├── ConfigError              the configuration cannot be used; carries every problem found, not the first
-    ├── DataplaneError           the kernel side could not be brought up or read
-    │   ├── BpfUnavailable       no bcc, no headers, no privilege, or a kernel too old
-    │   └── NetlinkFailed        an interface, rule, route or filter operation was refused
-    ├── WorkerFailed             a relay worker did not come up or does not stay up
-    └── RigError                 the test rig could not be built
-    FlowError                    one flow failed: counted by `cause`, logged at debug, never printed
-    ├── DialFailed               the outbound could not reach the destination
-    └── FlowRejected             a rule, a limit or loop protection said no
+    GatewayError             a sentence for the user; the command exits with `exit_code`
+    ├── ConfigError          the configuration cannot be used; carries every problem found
+    ├── DataplaneError       the kernel side could not be brought up or read
+    │   ├── BpfUnavailable   no bcc, no headers, no privilege, or a kernel too old
+    │   └── NetlinkFailed    an interface, rule, route or filter operation was refused
+    ├── WorkerFailed         a relay worker did not come up or does not stay up
+    └── RigError             the test rig could not be built
+    FlowError                one flow failed: counted by `cause`, logged at debug, never printed
+    ├── DialFailed           the outbound could not reach the destination
+    └── FlowRejected         a rule, a limit or loop protection said no
 
-Network code maps OSError to FlowError at its edge; nothing above the tunnel sees an OSError of a flow.
+Network code maps OSError to FlowError at its edge; nothing above the tunnel sees an OSError of a
+flow.
 """
 
 from __future__ import annotations

@@ -1,0 +1,116 @@
+"""The command `mihomo-tproxy`: arguments in, exit code out. No logic lives here.
+
+mihomo's own flags work too: `-t -f FILE` checks, `-f FILE -d DIR` alone runs, `-v` prints the
+version. Subcommands import what they need when they run, so that the gateway's process stays small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from mihomo_tproxy import __version__
+from mihomo_tproxy.errors import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def _run(args: argparse.Namespace) -> int:
+    from mihomo_tproxy.cli.run import run
+
+    return run(args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from mihomo_tproxy.cli.check import check
+
+    return check(args)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from mihomo_tproxy.cli.doctor import doctor
+
+    return doctor(args)
+
+
+def _status(args: argparse.Namespace) -> int:
+    from mihomo_tproxy.cli.status import status
+
+    return status(args)
+
+
+def _cleanup(_args: argparse.Namespace) -> int:
+    from mihomo_tproxy.cli.cleanup import cleanup
+
+    return cleanup()
+
+
+def _rig(arguments: Sequence[str]) -> int:
+    from mihomo_tproxy.cli.rig import main as rig_main
+
+    return rig_main(arguments)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-f", dest="file", metavar="FILE", help="configuration file (DIR/config.yaml)"
+    )
+    parser.add_argument(
+        "-d", dest="directory", metavar="DIR", help="home directory (/etc/mihomo-tproxy)"
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="mihomo-tproxy", description="Transparent proxy gateway; reads mihomo's configuration."
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"mihomo-tproxy {__version__}")
+    parser.add_argument("-t", dest="test", action="store_true", help="check the configuration only")
+    _add_files(parser)
+    parser.set_defaults(handler=_run)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(
+        name: str, handler: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(handler=handler)
+        return sub
+
+    _add_files(command("run", _run, "run the gateway"))
+    _add_files(command("check", _check, "check a configuration file and say everything wrong"))
+    doctor = command("doctor", _doctor, "what this machine has of what a gateway needs")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    status = command("status", _status, "counters, flows by verdict and by LAN client")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.add_argument("-w", dest="watch", action="store_true", help="again every second")
+    command("cleanup", _cleanup, "remove everything a dead instance left in this namespace")
+    commands.add_parser("rig", help="networks of namespaces to test in", add_help=False)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code. 0 fine, 1 failed, 2 bad usage or configuration, 3 datapath,
+    4 worker, 5 rig, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["rig"]:
+            return _rig(given[1:])
+        args = build_parser().parse_args(given)
+        handler: Callable[[argparse.Namespace], int] = _check if args_test(args) else args.handler
+        return handler(args)
+    except GatewayError as error:
+        print(f"mihomo-tproxy: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def args_test(args: argparse.Namespace) -> bool:
+    """Whether mihomo's `-t` was given."""
+    return bool(args.test)

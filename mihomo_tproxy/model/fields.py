@@ -18,3 +18,6 @@ INBOUND: Final = 64
 
 PACKET: Final = SRC_ADDR | DST_ADDR | SRC_PORT | DST_PORT | NETWORK
 """What the kernel can see of a flow."""
+
+NAMES_OBSERVED: Final = False
+"""Whether a flow's domain can become known: no, while neither DNS nor a sniffer tells."""

@@ -1,0 +1,1 @@
+"""Sockets and their readiness: the flow reactor, the TCP relay, pipes, options, ICMP answers."""

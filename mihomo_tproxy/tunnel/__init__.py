@@ -1,0 +1,1 @@
+"""What joins an inbound to an outbound: rules, UDP associations, verdicts."""

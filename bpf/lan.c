@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tc clsact on every LAN interface. Ingress decides each packet's route and marks what goes to the
+ * relay; the policy rule `fwmark MARK iif LAN` does the rest. Egress only counts.
+ *
+ * TC_ACT_UNSPEC lets filters of others on the same hook have their say after us.
+ */
+
+#define UDP_FLOW_NS (180ULL * 1000000000) /* as conntrack keeps an assured UDP flow */
+#define UDP_TOUCH_NS (1000000000ULL)
+#define FRAGMENT_NS (30ULL * 1000000000) /* the reassembly timeout of Linux */
+
+/* Whether a socket of this host holds the 4-tuple: 0 none, 1 live, 2 only TIME_WAIT. */
+#define HELD_NOT 0
+#define HELD_LIVE 1
+#define HELD_TIME_WAIT 2
+
+static __always_inline u32 tuple_of(const struct packet *p, struct bpf_sock_tuple *tuple)
+{
+	if (p->v6) {
+		__builtin_memcpy(tuple->ipv6.saddr, &p->src, 16);
+		__builtin_memcpy(tuple->ipv6.daddr, &p->dst, 16);
+		tuple->ipv6.sport = p->sport;
+		tuple->ipv6.dport = p->dport;
+		return sizeof(tuple->ipv6);
+	}
+	tuple->ipv4.saddr = htonl(ip4_of(&p->src));
+	tuple->ipv4.daddr = htonl(ip4_of(&p->dst));
+	tuple->ipv4.sport = p->sport;
+	tuple->ipv4.dport = p->dport;
+	return sizeof(tuple->ipv4);
+}
+
+static __always_inline int held_tcp(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_sock_tuple tuple = {};
+	u32 size = tuple_of(p, &tuple);
+	int held = HELD_LIVE;
+	struct bpf_sock *sk;
+
+	if (p->v6)
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return HELD_NOT;
+	if (sk->state == BPF_TCP_LISTEN)
+		held = HELD_NOT;
+	else if (sk->state == BPF_TCP_TIME_WAIT)
+		held = HELD_TIME_WAIT;
+	bpf_sk_release(sk);
+	return held;
+}
+
+/* The relay connects a socket per UDP flow; an unconnected one belongs to somebody else. */
+static __always_inline bool held_udp(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	bool held;
+
+	tuple_of(p, &tuple);
+	if (p->v6)
+		sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	held = sk->state == BPF_TCP_ESTABLISHED;
+	bpf_sk_release(sk);
+	return held;
+}
+
+static __always_inline bool somebody_listens(const struct settings *set, const struct packet *p)
+{
+	struct bpf_sock *sk = find_listener(set, p->src.lo, p->sport, p->network, p->v6);
+
+	if (!sk)
+		return false;
+	bpf_sk_release(sk);
+	return true;
+}
+
+static __always_inline bool is_steered_client(struct __sk_buff *skb, const struct settings *set,
+					      const struct packet *p)
+{
+	bool included = !(set->flags & FLAG_CLIENTS_ONLY);
+
+	if (set->flags & FLAG_CLIENTS) {
+		struct prefix key = { .length = 128, .addr = p->src };
+		u8 *listed = clients.lookup(&key);
+
+		if (listed && *listed == CLIENT_EXCLUDE)
+			return false;
+		if (listed)
+			included = true;
+	}
+	if (set->flags & FLAG_MACS) {
+		struct mac mac = {};
+		u8 *listed;
+
+		/* Fails where there is no Ethernet header, and then nobody is listed. */
+		if (bpf_skb_load_bytes_relative(skb, 6, mac.octets, 6, BPF_HDR_START_MAC))
+			return included;
+		listed = macs.lookup(&mac);
+		if (listed && *listed == CLIENT_EXCLUDE)
+			return false;
+		if (listed)
+			included = true;
+	}
+	return included;
+}
+
+/* A flow nobody holds yet. `known`: the fields of it that are known. */
+static __always_inline int route_new(struct __sk_buff *skb, const struct settings *set,
+				     const struct packet *p, u32 known, bool may_stay)
+{
+	bool bypassed;
+	u32 verdict = prefix_verdict(set, &p->dst, &bypassed);
+
+	if (bypassed || !is_steered_client(skb, set, p))
+		return may_stay ? ROUTE_BYPASS : ROUTE_RELAY;
+	if (verdict == VERDICT_UNKNOWN)
+		verdict = cached_verdict(set, p, known);
+	if (verdict == VERDICT_DROP)
+		return ROUTE_DROP;
+	if (verdict == VERDICT_DIRECT && may_stay)
+		return ROUTE_KERNEL;
+	if (somebody_listens(set, p))
+		return ROUTE_RELAY;
+	return set->flags & FLAG_CLOSED ? ROUTE_CLOSED : ROUTE_OPEN;
+}
+
+/*
+ * A segment follows its flow: if a socket of ours holds the 4-tuple it goes there, else it is the
+ * kernel's. A SYN meets the same sockets (retransmitted, or a port reused in TIME_WAIT, which
+ * then must not go past the socket that would catch the segments after it).
+ */
+static __always_inline int follow_tcp(struct __sk_buff *skb, const struct packet *p, bool *may_stay)
+{
+	int held = held_tcp(skb, p);
+
+	if (held == HELD_LIVE)
+		return ROUTE_RELAY;
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
+		return held == HELD_TIME_WAIT ? ROUTE_RELAY : ROUTE_KERNEL;
+	*may_stay = held == HELD_NOT;
+	return ROUTE_NEW;
+}
+
+static __always_inline struct flow_key flow_of(const struct packet *p)
+{
+	struct flow_key key = { .src = p->src, .dst = p->dst, .sport = p->sport, .dport = p->dport };
+
+	return key;
+}
+
+static __always_inline int follow_udp(struct __sk_buff *skb, const struct packet *p)
+{
+	struct flow_key key = flow_of(p);
+	u64 now = bpf_ktime_get_ns();
+	u64 *seen = flows.lookup(&key);
+
+	if (seen && now - *seen < UDP_FLOW_NS) {
+		if (now - *seen > UDP_TOUCH_NS)
+			*seen = now;
+		return ROUTE_KERNEL;
+	}
+	return held_udp(skb, p) ? ROUTE_RELAY : ROUTE_NEW;
+}
+
+static __always_inline struct fragment_key fragment_of(const struct packet *p)
+{
+	struct fragment_key key = { .src = p->src, .dst = p->dst, .id = p->fragment_id,
+				    .network = p->network };
+
+	return key;
+}
+
+/* Later fragments have no ports: they follow the first, or what is decided without ports. */
+static __always_inline int follow_fragment(const struct packet *p)
+{
+	struct fragment_key key = fragment_of(p);
+	struct fragment_value *first = fragments.lookup(&key);
+
+	if (first && bpf_ktime_get_ns() - first->seen_ns < FRAGMENT_NS)
+		return first->route;
+	return ROUTE_NEW;
+}
+
+/* What later packets of the flow, and later fragments of the datagram, will look for. */
+static __always_inline void remember(const struct packet *p, u32 route, bool new_flow)
+{
+	u64 now;
+
+	if (new_flow && p->network == IPPROTO_UDP && (route == ROUTE_KERNEL || route == ROUTE_OPEN)) {
+		struct flow_key key = flow_of(p);
+
+		now = bpf_ktime_get_ns();
+		flows.update(&key, &now);
+	}
+	if (p->fragment == FRAGMENT_FIRST) {
+		struct fragment_key key = fragment_of(p);
+		struct fragment_value value = { .seen_ns = bpf_ktime_get_ns(), .route = route };
+
+		fragments.update(&key, &value);
+	}
+}
+
+static __always_inline int route_flow(struct __sk_buff *skb, const struct settings *set,
+				      const struct packet *p, bool *new_flow)
+{
+	u32 known = FIELD_SRC_ADDR | FIELD_DST_ADDR | FIELD_NETWORK;
+	bool may_stay = true;
+	int route;
+
+	if (p->fragment == FRAGMENT_LATER) {
+		route = follow_fragment(p);
+	} else {
+		known |= FIELD_SRC_PORT | FIELD_DST_PORT;
+		if (p->network == IPPROTO_TCP)
+			route = follow_tcp(skb, p, &may_stay);
+		else
+			route = follow_udp(skb, p);
+		*new_flow = route == ROUTE_NEW;
+	}
+	if (route == ROUTE_NEW)
+		route = route_new(skb, set, p, known, may_stay);
+	remember(p, route, *new_flow);
+	return route;
+}
+
+static __always_inline int route_packet(struct __sk_buff *skb, const struct settings *set,
+					struct packet *p, bool *new_flow)
+{
+	int parsed;
+
+	if (skb->pkt_type != PACKET_HOST)
+		return ROUTE_OTHER;
+	parsed = parse(skb, p);
+	if (parsed == PARSED_MALFORMED)
+		return ROUTE_MALFORMED;
+	if (parsed == PARSED_OTHER)
+		return ROUTE_OTHER;
+	if (own.lookup(&p->dst))
+		return ROUTE_OWN;
+	if (is_never_steered(set, &p->dst) || is_unroutable(&p->src))
+		return ROUTE_BYPASS;
+	if (p->v6 && !(set->flags & FLAG_IPV6))
+		return ROUTE_BYPASS;
+	return route_flow(skb, set, p, new_flow);
+}
+
+int lan_ingress(struct __sk_buff *skb)
+{
+	struct settings *set = get_settings();
+	struct packet p = {};
+	bool new_flow = false;
+	u32 route;
+
+	if (!set)
+		return TC_ACT_UNSPEC;
+	route = route_packet(skb, set, &p, &new_flow);
+	count_client(&p.src, route, skb->len, new_flow);
+	if (route == ROUTE_DROP || route == ROUTE_CLOSED)
+		return TC_ACT_SHOT;
+	if (route == ROUTE_RELAY)
+		skb->mark |= set->mark;
+	else if (skb->mark & set->mark)
+		skb->mark &= ~set->mark;
+	return TC_ACT_UNSPEC;
+}
+
+/*
+ * Towards the client. A UDP flow that arrives by forwarding (a forwarded port, a peer that spoke
+ * first) is the kernel's: its answers must not be steered.
+ */
+static __always_inline int route_down(struct __sk_buff *skb, const struct packet *p)
+{
+	struct flow_key key = { .src = p->dst, .dst = p->src, .sport = p->dport, .dport = p->sport };
+	u64 now, *seen;
+
+	if (!skb->ingress_ifindex)
+		return own.lookup((struct addr *)&p->src) ? ROUTE_DOWN_OWN : ROUTE_DOWN_RELAY;
+	if (p->network != IPPROTO_UDP || p->fragment == FRAGMENT_LATER)
+		return ROUTE_DOWN_KERNEL;
+	now = bpf_ktime_get_ns();
+	seen = flows.lookup(&key);
+	if (!seen)
+		flows.update(&key, &now);
+	else if (now - *seen > UDP_TOUCH_NS)
+		*seen = now;
+	return ROUTE_DOWN_KERNEL;
+}
+
+int lan_egress(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	u32 route;
+
+	if (parse(skb, &p) != PARSED_FLOW || is_unroutable(&p.dst)) {
+		count(ROUTE_OTHER, skb->len, false);
+		return TC_ACT_UNSPEC;
+	}
+	route = route_down(skb, &p);
+	count_client(&p.dst, route, skb->len, false);
+	return TC_ACT_UNSPEC;
+}

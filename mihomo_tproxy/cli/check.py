@@ -1,0 +1,21 @@
+"""`mihomo-tproxy check` (mihomo's `-t`): everything wrong with a file, with its line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mihomo_tproxy.cli.files import config_path
+from mihomo_tproxy.config.compiled import compile_file
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print the warnings and the outcome; problems are raised as ConfigError."""
+    path = config_path(args)
+    compiled = compile_file(path)
+    for warning in compiled.warnings:
+        print(f"warning: {warning}")
+    print(f"configuration file {path} test is successful: {compiled.rules} rules")
+    return 0

@@ -1,0 +1,37 @@
+"""`mihomo-tproxy run`: the gateway, in the foreground, logging to stderr."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from mihomo_tproxy.cli.files import config_path
+from mihomo_tproxy.supervisor import Supervisor, check_privileges
+
+if TYPE_CHECKING:
+    import argparse
+
+
+class MihomoFormatter(logging.Formatter):
+    """Log lines as mihomo prints them: `time="..." level=info msg="..."`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; exceptions follow it as Python prints them."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        text = record.getMessage().replace("\\", "\\\\").replace('"', '\\"')
+        line = f'time="{stamp}" level={record.levelname.lower()} msg="[{record.name}] {text}"'
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(MihomoFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    path = config_path(args)
+    check_privileges()
+    Supervisor(path).run()
+    return 0

@@ -1,0 +1,97 @@
+"""A configuration taken apart for those who carry it out: the kernel's part and the worker's.
+
+Made in a short-lived process (YAML and validation stay there), carried to the others as values.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mihomo_tproxy.config import load
+from mihomo_tproxy.dataplane.plan import KernelPlan
+from mihomo_tproxy.model.fields import NAMES_OBSERVED
+from mihomo_tproxy.rule.static import masks, static_prefixes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mihomo_tproxy.config.schema import Config
+
+LEVELS: Final = {
+    "silent": logging.CRITICAL + 1,
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+
+
+class Compiled(NamedTuple):
+    """What the supervisor keeps of a configuration."""
+
+    plan: KernelPlan
+    worker: bytes
+    """The pickled `Config`, for the workers alone."""
+    tproxy_port: int
+    rules: int
+    log_level: int
+    """As the logging module counts."""
+    warnings: tuple[str, ...]
+
+    def fixed(self) -> tuple[object, ...]:
+        """What a reload cannot change: processes, listeners and attachments made at start."""
+        return (self.plan.workers, self.plan.local, self.tproxy_port)
+
+    def keep_fixed(self, old: Compiled) -> Compiled:
+        """This configuration with the other's fixed part."""
+        plan = self.plan._replace(workers=old.plan.workers, local=old.plan.local)
+        return self._replace(plan=plan, tproxy_port=old.tproxy_port)
+
+
+def compile_file(path: Path) -> Compiled:
+    """Read, validate and take apart a file.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    return compile_config(load(path))
+
+
+def compile_config(config: Config) -> Compiled:
+    """Take a valid configuration apart."""
+    return Compiled(
+        plan=_kernel_plan(config),
+        worker=pickle.dumps(config, pickle.HIGHEST_PROTOCOL),
+        tproxy_port=config.tproxy_port,
+        rules=len(config.rules),
+        log_level=LEVELS[config.log_level],
+        warnings=config.warnings,
+    )
+
+
+def _kernel_plan(config: Config) -> KernelPlan:
+    gateway = config.gateway
+    # With an interface of its own a DIRECT flow may not follow the kernel's routing.
+    cache = gateway.verdict_cache and not config.interface_name
+    static = (
+        static_prefixes(config.rules, config.mode, names_observed=NAMES_OBSERVED) if cache else []
+    )
+    return KernelPlan(
+        patterns=gateway.lan,
+        bypass=gateway.bypass,
+        static=tuple((each.key, each.length, int(each.verdict)) for each in static),
+        masks=masks(config.rules, config.mode, names_observed=NAMES_OBSERVED) if cache else (),
+        include=gateway.clients.include_prefixes,
+        exclude=gateway.clients.exclude_prefixes,
+        include_macs=gateway.clients.include_macs,
+        exclude_macs=gateway.clients.exclude_macs,
+        workers=gateway.workers,
+        routing_mark=config.routing_mark,
+        cache=cache,
+        closed=gateway.on_failure == "closed",
+        private=not gateway.bypass_private,
+        ipv6=config.ipv6,
+        local=gateway.local,
+    )

@@ -1,0 +1,96 @@
+"""Who we are in this network namespace: pins, lock and state, one of each per namespace.
+
+The namespace's inode number names them, so instances in different namespaces of one host never
+meet, and a second one in the same namespace is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from mihomo_tproxy.dataplane.loading import BPFFS, unpin
+from mihomo_tproxy.errors import DataplaneError
+
+RUN_DIR: Final = Path("/run/mihomo-tproxy")
+
+
+class Instance:
+    """The places of one network namespace's gateway."""
+
+    def __init__(self) -> None:
+        self.number = os.stat("/proc/self/ns/net").st_ino
+        self.pins = BPFFS / "mihomo-tproxy" / str(self.number)
+        self.new_pins = self.pins.with_name(f"{self.number}-new")
+        self.state_path = RUN_DIR / f"{self.number}.json"
+        self._lock_fd = -1
+
+    def lock(self) -> None:
+        """Become the one instance here, until the process (and its workers) are gone.
+
+        Raises:
+            DataplaneError: another one runs, or the lock cannot be made.
+        """
+        try:
+            RUN_DIR.mkdir(mode=0o755, exist_ok=True)
+            fd = os.open(self.state_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise DataplaneError(f"cannot use {self.state_path}: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            pid = self.read_state().get("pid", "?")
+            raise DataplaneError(
+                f"mihomo-tproxy already runs in this network namespace (pid {pid})"
+            ) from None
+        self._lock_fd = fd
+
+    def is_running(self) -> bool:
+        """Whether some process holds the lock."""
+        try:
+            fd = os.open(self.state_path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Say who runs here, for `status` and `cleanup`."""
+        text = json.dumps(state).encode()
+        os.pwrite(self._lock_fd, text, 0)
+        os.ftruncate(self._lock_fd, len(text))
+
+    def read_state(self) -> dict[str, Any]:
+        """What the last instance here wrote; {} when there was none."""
+        try:
+            state = json.loads(self.state_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def adopt_new_pins(self) -> None:
+        """The freshly loaded objects take the place of an earlier instance's."""
+        unpin(self.pins)
+        os.rename(self.new_pins, self.pins)
+
+    def remove(self) -> bool:
+        """Take away pins and state; whether there was anything."""
+        found = self.pins.exists() or self.new_pins.exists()
+        unpin(self.pins)
+        unpin(self.new_pins)
+        self.state_path.unlink(missing_ok=True)
+        for empty in (self.pins.parent, RUN_DIR):
+            try:
+                empty.rmdir()
+            except OSError:
+                continue
+        return found

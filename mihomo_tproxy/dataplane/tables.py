@@ -1,0 +1,67 @@
+"""The programs' tables, written from a plan: settings, clients, prefixes.
+
+Bytes and maps only, no netlink. Everything may be repeated at any time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mihomo_tproxy.dataplane import abi
+from mihomo_tproxy.dataplane.bpf import Map, netns_cookie
+from mihomo_tproxy.dataplane.plan import covered
+from mihomo_tproxy.errors import DataplaneError
+from mihomo_tproxy.model.enums import Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mihomo_tproxy.dataplane.plan import Host, KernelPlan, Link, Marking
+
+
+def write_settings(pins: Path, plan: KernelPlan, marking: Marking, generation: int) -> None:
+    """Switch the programs to a plan and a generation of rules, at once."""
+    settings = abi.Settings(
+        marking.mark, generation, plan.flags(), plan.workers, plan.routing_mark, plan.masks,
+        netns_cookie(),
+    )  # fmt: skip
+    open_map(pins, "settings").update(bytes(4), settings.pack())
+
+
+def write_clients(pins: Path, plan: KernelPlan) -> None:
+    """The LAN hosts that are steered or left alone."""
+    listed = {abi.prefix_key(*prefix): bytes([abi.CLIENT_INCLUDE]) for prefix in plan.include}
+    listed |= {abi.prefix_key(*prefix): bytes([abi.CLIENT_EXCLUDE]) for prefix in plan.exclude}
+    open_map(pins, "clients").replace(listed)
+    macs = {abi.MAC.pack(mac): bytes([abi.CLIENT_INCLUDE]) for mac in plan.include_macs}
+    macs |= {abi.MAC.pack(mac): bytes([abi.CLIENT_EXCLUDE]) for mac in plan.exclude_macs}
+    open_map(pins, "macs").replace(macs)
+
+
+def prefix_table(
+    plan: KernelPlan, host: Host, lan: list[Link], generation: int
+) -> dict[bytes, bytes]:
+    """The map `prefixes`: the bypass list and the LANs' own ranges, then static verdicts.
+
+    What is never steered wins over any rule, also a rule with a longer prefix.
+    """
+    indexes = {link.ifindex for link in lan}
+    never = [*plan.bypass, *((key, size) for index, key, size in host.on_link if index in indexes)]
+    direct = abi.PREFIX_VERDICT.pack(0, Verdict.DIRECT)
+    table = {abi.prefix_key(*prefix): direct for prefix in never}
+    for key, length, verdict in plan.static:
+        if not covered(key, length, never):
+            table[abi.prefix_key(key, length)] = abi.PREFIX_VERDICT.pack(generation, verdict)
+    return table
+
+
+def open_map(pins: Path, name: str) -> Map:
+    """A pinned map of this instance.
+
+    Raises:
+        DataplaneError: it is not there, or may not be opened.
+    """
+    try:
+        return Map.open(str(pins / name))
+    except OSError as error:
+        raise DataplaneError(f"cannot open the map {pins / name}: {error.strerror}") from error

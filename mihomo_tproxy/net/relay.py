@@ -1,0 +1,393 @@
+"""The TCP relay: two sockets, two lanes, no task, no buffer of its own while it is idle.
+
+A flow starts when its client is accepted and the dial to the server has been started. Both sockets
+are registered edge-triggered once (epoll(7)); a lane reads until the kernel has no more, or until
+the other side accepts no more.
+
+    client --- up lane ---> server      recv/send through the reactor's shared buffer first;
+    client <-- down lane -- server      bulky lanes splice(2) through a pooled pipe
+
+Invariants:
+- A lane holds at most one read of unsent bytes, or one pipe: back-pressure is not reading.
+- End of stream passes on as shutdown once everything before it is sent; RST passes on as RST.
+- Every state has a timeout: connecting, open and idle, half closed.
+- No reference cycles: lanes know sockets, the flow knows its lanes, nobody knows the flow but the
+  reactor's table.
+"""
+
+from __future__ import annotations
+
+from os import SPLICE_F_MOVE, SPLICE_F_NONBLOCK, splice
+from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from socket import IPPROTO_TCP, MSG_DONTWAIT, SHUT_WR, SO_ERROR, SOL_SOCKET, TCP_NODELAY, SocketType
+from typing import TYPE_CHECKING, Final
+
+from mihomo_tproxy.net.reactor import BUFFER_BYTES
+from mihomo_tproxy.net.sockopt import cause_of, reset_on_close, set_keepalive
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.net.pipes import Pipe, PipePool
+    from mihomo_tproxy.net.reactor import Reactor
+    from mihomo_tproxy.net.tracker import Tracker, Traffic
+
+BULK_BYTES: Final = 32768
+"""A read this large twice in a row makes a lane bulky."""
+CALM_BYTES: Final = 16384
+"""A bulky lane that moves less than this in a turn goes back to recv/send."""
+TURN_READS: Final = 8
+"""Reads, of either kind, before others get their turn."""
+
+CLIENT_EVENTS: Final = EPOLLIN | EPOLLRDHUP | EPOLLET
+"""Without EPOLLOUT, which would wake every flow once for nothing; added when a client is slow."""
+SERVER_EVENTS: Final = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+_READABLE: Final = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
+SPLICING: Final = 1 << 30
+"""`Lane.bulk` of a lane whose sockets are prepared for splice."""
+
+# What a lane says after its turn.
+DRAINED: Final = 0
+BLOCKED: Final = 1
+MORE: Final = 2
+FINISHED: Final = 3
+
+_DIALLING: Final = 0
+_OPEN: Final = 1
+_CLOSED: Final = 2
+
+_SPLICE_FLAGS: Final = SPLICE_F_MOVE | SPLICE_F_NONBLOCK
+
+
+class Timeouts:
+    """Seconds until a flow in that state is given up."""
+
+    __slots__ = ("connect", "half_closed", "idle")
+
+    def __init__(
+        self,
+        connect: float = 5.0,
+        idle: float = 7440.0,
+        half_closed: float = 240.0,
+    ) -> None:
+        self.connect = connect
+        self.idle = idle
+        """RFC 5382, REQ-5: not less than 2 hours 4 minutes."""
+        self.half_closed = half_closed
+        """RFC 5382, REQ-5: not less than 4 minutes."""
+
+
+class RelayContext:
+    """What all flows of a worker share."""
+
+    __slots__ = ("pipes", "reactor", "timeouts", "tracker")
+
+    def __init__(
+        self, reactor: Reactor, pipes: PipePool, tracker: Tracker, timeouts: Timeouts
+    ) -> None:
+        self.reactor = reactor
+        self.pipes = pipes
+        self.tracker = tracker
+        self.timeouts = timeouts
+
+
+class Lane:
+    """One direction: reads `src`, writes `dst`, and keeps what `dst` did not take yet."""
+
+    __slots__ = ("backlog", "bulk", "done", "dst", "ended", "eof", "more", "pipe", "src", "total")
+
+    def __init__(self, src: SocketType, dst: SocketType) -> None:
+        self.src = src
+        self.dst = dst
+        self.backlog: memoryview | None = None
+        self.pipe: Pipe | None = None
+        self.bulk = 0
+        """Large reads in a row; from 2 on the lane splices. SPLICING once the sockets are ready."""
+        self.ended = False
+        """The peer's FIN is known to have arrived: a short read is the last."""
+        self.eof = False
+        """`src` has nothing more to say."""
+        self.done = False
+        """And `dst` has been told."""
+        self.more = False
+        """The last turn was cut short."""
+        self.total = 0
+        """Bytes delivered."""
+
+    def turn(self, context: RelayContext) -> int:
+        """Move bytes until there is nothing to read, no room, or the turn is over.
+
+        Raises:
+            OSError: one of the sockets failed.
+        """
+        if self.backlog is not None or self.pipe is not None:
+            if not self.flush(context):
+                return BLOCKED
+            if self.eof:
+                return FINISHED
+        return self._copy(context) if self.bulk < 2 else self._splice(context)
+
+    def flush(self, context: RelayContext) -> bool:
+        """Whether everything read so far has been delivered."""
+        if self.backlog is not None:
+            try:
+                sent = self.dst.send(self.backlog, MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            self.total += sent
+            if sent < len(self.backlog):
+                self.backlog = self.backlog[sent:]
+                return False
+            self.backlog = None
+        pipe = self.pipe
+        if pipe is not None:
+            if not self._empty(context, pipe):
+                return False
+            self.pipe = None
+            context.pipes.give_back(pipe)
+        return True
+
+    def release(self, context: RelayContext) -> None:
+        """Let go of what is undelivered."""
+        self.backlog = None
+        if self.pipe is not None:
+            context.pipes.give_back(self.pipe)
+            self.pipe = None
+
+    def _copy(self, context: RelayContext) -> int:
+        reactor = context.reactor
+        for _ in range(TURN_READS):
+            try:
+                got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
+            except BlockingIOError:
+                return DRAINED
+            if not got:
+                self.eof = True
+                return FINISHED
+            view = reactor.view[:got]
+            try:
+                sent = self.dst.send(view, MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            self.total += sent
+            self.eof = self.ended and got < BUFFER_BYTES
+            if sent < got:
+                self.backlog = memoryview(bytes(view[sent:]))
+                return BLOCKED
+            if self.eof:
+                return FINISHED
+            self.bulk = self.bulk + 1 if got >= BULK_BYTES else 0
+            if got < BUFFER_BYTES:
+                return DRAINED
+            if self.bulk >= 2:
+                break
+        return MORE
+
+    def _splice(self, context: RelayContext) -> int:
+        """Move pages. The pipe stays with the lane only while it is not empty."""
+        pipe = context.pipes.take()
+        if pipe is None:
+            return self._copy(context)
+        self.pipe = pipe
+        if self.bulk != SPLICING:  # splice knows no MSG_DONTWAIT on the socket's side
+            self.src.setblocking(False)
+            self.dst.setblocking(False)
+            self.bulk = SPLICING
+        start = self.total
+        state = MORE
+        for _ in range(TURN_READS):
+            try:
+                got = splice(self.src.fileno(), pipe.writer, pipe.size, flags=_SPLICE_FLAGS)
+            except BlockingIOError:
+                state = DRAINED
+                break
+            if not got:
+                self.eof = True
+                state = FINISHED
+                break
+            pipe.held = got
+            if not self._empty(context, pipe):
+                return BLOCKED
+        if self.total - start < CALM_BYTES:
+            self.bulk = 0
+        self.pipe = None
+        context.pipes.give_back(pipe)
+        return state
+
+    def _empty(self, context: RelayContext, pipe: Pipe) -> bool:
+        out = self.dst.fileno()
+        while pipe.held:
+            try:
+                sent = splice(pipe.reader, out, pipe.held, flags=_SPLICE_FLAGS)
+            except BlockingIOError:
+                return False
+            pipe.held -= sent
+            self.total += sent
+            context.tracker.spliced += sent
+        return True
+
+
+class Flow:
+    """One proxied TCP connection, from the started dial to the last close."""
+
+    __slots__ = (
+        "__weakref__",
+        "_client",
+        "_client_fd",
+        "_client_room",
+        "_context",
+        "_down",
+        "_keepalive",
+        "_nodelay",
+        "_queued",
+        "_server",
+        "_state",
+        "_traffic",
+        "_up",
+        "active",
+        "deadline",
+    )
+
+    def __init__(
+        self, context: RelayContext, client: SocketType, server: SocketType, traffic: Traffic
+    ) -> None:
+        """Take both sockets over; `server` is connecting, `client` is not watched yet.
+
+        Raises:
+            OSError: the server socket cannot be watched; both sockets stay the caller's.
+        """
+        self._context = context
+        self._traffic = traffic
+        self._client = client
+        self._server = server
+        self._client_fd = client.fileno()
+        self._up = Lane(client, server)
+        self._down = Lane(server, client)
+        self._state = _DIALLING
+        self._client_room = False
+        self._keepalive = False
+        self._nodelay = False
+        self._queued = False
+        self.active = now = context.reactor.now
+        self.deadline = now + context.timeouts.connect
+        context.reactor.watch(server.fileno(), self, SERVER_EVENTS)
+
+    def on_event(self, fd: int, events: int) -> None:
+        """Something happened on one of the two sockets."""
+        self.active = self._context.reactor.now
+        if self._state == _DIALLING and not self._on_dialled(events):
+            return
+        if fd == self._client_fd:
+            incoming, outgoing = self._up, self._down
+        else:
+            incoming, outgoing = self._down, self._up
+        if (
+            events & EPOLLOUT
+            and (outgoing.backlog is not None or outgoing.pipe is not None)
+            and not self._run(outgoing)
+        ):
+            return
+        if not incoming.eof and events & _READABLE:
+            if events & EPOLLRDHUP and not events & EPOLLERR:
+                incoming.ended = True
+            if not self._run(incoming):
+                return
+        if events & EPOLLERR and not incoming.more:
+            self._on_error(incoming.src)
+
+    def on_again(self) -> None:
+        """Continue the lanes whose last turn was cut short."""
+        self._queued = False
+        for lane in (self._up, self._down):
+            if self._state == _OPEN and lane.more:
+                self._run(lane)
+
+    def expire(self, now: float) -> None:
+        """Close what was silent for too long; give an ageing flow its keepalive."""
+        timeouts = self._context.timeouts
+        if self._state == _DIALLING:
+            self.abort("dial-timeout")
+            return
+        half = self._up.eof or self._down.eof
+        due = self.active + (timeouts.half_closed if half else timeouts.idle)
+        if due <= now:
+            self.abort("half-closed-timeout" if half else "idle-timeout")
+            return
+        if not self._keepalive:
+            self._keepalive = True
+            set_keepalive(self._server)
+        self.deadline = due
+
+    def abort(self, cause: str) -> None:
+        """End the flow at once, with RST to both sides."""
+        if self._state != _CLOSED:
+            reset_on_close(self._client)
+            reset_on_close(self._server)
+            self._close(cause)
+
+    def _on_dialled(self, events: int) -> bool:
+        """The dial ended; whether it succeeded."""
+        if events & (EPOLLERR | EPOLLHUP):
+            code = self._server.getsockopt(SOL_SOCKET, SO_ERROR)
+            self.abort(cause_of(code, "dial"))
+            return False
+        if not events & EPOLLOUT:
+            return False
+        self._state = _OPEN
+        self._context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
+        return self._run(self._up)  # the client's first bytes are here already, as a rule
+
+    def _on_error(self, sock: SocketType) -> None:
+        code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
+        if code:
+            self.abort(cause_of(code, "relay"))
+
+    def _run(self, lane: Lane) -> bool:
+        """Give a lane its turn; whether the flow is still open afterwards."""
+        before = lane.total
+        up = lane is self._up
+        if up and before and not self._nodelay and not lane.ended:
+            # Nagle's algorithm never delays a first write: one-request flows save the call.
+            self._nodelay = True
+            self._server.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        try:
+            state = lane.turn(self._context)
+        except OSError as error:
+            self.abort(cause_of(error.errno, "relay"))
+            return False
+        if up:
+            self._traffic.up += lane.total - before
+        else:
+            self._traffic.down += lane.total - before
+        lane.more = state == MORE
+        if state == FINISHED:
+            return self._finish(lane)
+        if state == MORE:
+            if not self._queued:
+                self._queued = True
+                self._context.reactor.again(self)
+        elif state == BLOCKED and not up and not self._client_room:
+            self._client_room = True
+            self._context.reactor.rewatch(self._client_fd, CLIENT_EVENTS | EPOLLOUT)
+        return True
+
+    def _finish(self, lane: Lane) -> bool:
+        """All of a lane is delivered: pass the end on; whether the flow is still open."""
+        lane.done = True
+        if self._up.done and self._down.done:
+            self._close("")
+            return False
+        try:
+            lane.dst.shutdown(SHUT_WR)
+        except OSError as error:
+            self.abort(cause_of(error.errno, "relay"))
+            return False
+        self.deadline = self.active + self._context.timeouts.half_closed
+        return True
+
+    def _close(self, cause: str) -> None:
+        context = self._context
+        self._state = _CLOSED
+        self._up.release(context)
+        self._down.release(context)
+        context.reactor.retire(self._client)
+        context.reactor.retire(self._server)
+        context.tracker.flow_closed(self._traffic, cause)

@@ -1,0 +1,126 @@
+"""REJECT answers at once; REJECT-DROP never answers (mihomo: `adapter/outbound/reject.go`).
+
+A client whose packet came up has been accepted by the kernel already, so REJECT is a RST after the
+handshake, and REJECT-DROP a connection that stays open and silent. It is held for as long as mihomo
+holds one, then taken down without a segment, so that the client is left to its own timeout. The
+verdict DROP goes to the kernel: the next SYN gets no answer at all.
+"""
+
+from __future__ import annotations
+
+from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLRDHUP
+from typing import TYPE_CHECKING, Final
+
+from mihomo_tproxy.model.enums import Network, Verdict
+from mihomo_tproxy.net.sockopt import reset_on_close, silence_on_close
+
+if TYPE_CHECKING:
+    from socket import SocketType
+
+    from mihomo_tproxy.model.metadata import Metadata
+    from mihomo_tproxy.net.icmp import Unreachable
+    from mihomo_tproxy.net.reactor import Reactor
+    from mihomo_tproxy.net.sockopt import SocketAddress
+    from mihomo_tproxy.net.tracker import Tracker
+    from mihomo_tproxy.outbound.base import PacketSink
+
+HOLD_S: Final = 60.0
+HOLD_LIMIT: Final = 1024
+_GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLET
+
+
+class Reject:
+    """RST for TCP, ICMP port unreachable for UDP."""
+
+    verdict = Verdict.UNKNOWN
+
+    def __init__(self, tracker: Tracker, unreachable: Unreachable, name: str = "REJECT") -> None:
+        self.name = name
+        self._tracker = tracker
+        self._unreachable = unreachable
+        self._tcp = tracker.traffic(name, Network.TCP)
+        self._udp = tracker.traffic(name, Network.UDP)
+
+    def open_tcp(self, client: SocketType, metadata: Metadata, destination: SocketAddress) -> None:
+        """Reset the client."""
+        self._tracker.flow_opened(self._tcp)
+        reset_on_close(client)
+        client.close()
+        self._tracker.flow_closed(self._tcp, "")
+
+    def open_udp(self, sink: PacketSink) -> None:
+        """No datagrams go this way."""
+
+    def refuse_udp(self, client: SocketAddress, destination: SocketAddress, size: int) -> None:
+        """Say that nobody listens there, as often as the rate limit allows."""
+        self._udp.opened += 1
+        self._udp.closed += 1
+        self._unreachable.send(client, destination, size)
+
+
+class RejectDrop:
+    """Silence."""
+
+    verdict = Verdict.DROP
+
+    def __init__(self, reactor: Reactor, tracker: Tracker, name: str = "REJECT-DROP") -> None:
+        self.name = name
+        self._reactor = reactor
+        self._tracker = tracker
+        self._tcp = tracker.traffic(name, Network.TCP)
+        self._udp = tracker.traffic(name, Network.UDP)
+        self._held: dict[Held, None] = {}
+
+    def open_tcp(self, client: SocketType, metadata: Metadata, destination: SocketAddress) -> None:
+        """Hold the client without a word; the oldest goes when there are too many."""
+        self._tracker.flow_opened(self._tcp)
+        if len(self._held) >= HOLD_LIMIT:
+            next(iter(self._held)).abort("hold-limit")
+        held = Held(self, client, self._reactor.now + HOLD_S)
+        self._held[held] = None
+        try:
+            self._reactor.watch(client.fileno(), held, _GONE)
+        except OSError:
+            held.abort("hold-failed")
+
+    def open_udp(self, sink: PacketSink) -> None:
+        """No datagrams go this way."""
+
+    def refuse_udp(self, client: SocketAddress, destination: SocketAddress, size: int) -> None:
+        """Nothing is answered."""
+        self._udp.opened += 1
+        self._udp.closed += 1
+
+    def release(self, held: Held, client: SocketType, cause: str) -> None:
+        """A held client is let go, silently."""
+        if held in self._held:
+            del self._held[held]
+            silence_on_close(client)
+            self._reactor.retire(client)
+            self._tracker.flow_closed(self._tcp, cause)
+
+
+class Held:
+    """One silent client."""
+
+    __slots__ = ("_client", "_outbound", "deadline")
+
+    def __init__(self, outbound: RejectDrop, client: SocketType, deadline: float) -> None:
+        self._outbound = outbound
+        self._client = client
+        self.deadline = deadline
+
+    def on_event(self, fd: int, events: int) -> None:
+        """The client gave up."""
+        self._outbound.release(self, self._client, "")
+
+    def on_again(self) -> None:
+        """Never asked for."""
+
+    def expire(self, now: float) -> None:
+        """Held long enough."""
+        self._outbound.release(self, self._client, "")
+
+    def abort(self, cause: str) -> None:
+        """Let go early."""
+        self._outbound.release(self, self._client, cause)

@@ -1,0 +1,299 @@
+"""The gateway's parent process: brings the datapath up, keeps workers running, takes it all down.
+
+Synchronous and small: it holds what must vanish with it (the sk_lookup link, the cgroup links) and
+imports neither asyncio nor pyroute2 nor YAML; work that needs those runs in short-lived children.
+Its life: lock, load configuration, load BPF, fork workers, attach, then wait for signals (HUP
+reloads, TERM and INT end it), for the network to change, and for workers to die.
+
+Invariants: steering starts only after a worker listens; when anything fails on the way up, or at
+the end, filters, rules, routes, pins and state are removed again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from mihomo_tproxy import systemd
+from mihomo_tproxy.children import run_in_child
+from mihomo_tproxy.dataplane.bpf import ATTACH_SK_LOOKUP, link_create
+from mihomo_tproxy.dataplane.events import ChangeMonitor
+from mihomo_tproxy.dataplane.instance import Instance
+from mihomo_tproxy.dataplane.loading import open_program
+from mihomo_tproxy.dataplane.tables import write_clients, write_settings
+from mihomo_tproxy.errors import DataplaneError, GatewayError
+from mihomo_tproxy.workers import Workers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mihomo_tproxy.config.compiled import Compiled
+    from mihomo_tproxy.dataplane.kernel import Steered
+    from mihomo_tproxy.dataplane.plan import Marking
+
+log = logging.getLogger("supervisor")
+
+SETTLE_S: Final = 0.05
+"""How long the network must be quiet before it is looked at again."""
+SETTLE_MOST_S: Final = 1.0
+CGROUP_ATTACH: Final = {
+    "local_connect4": 10,
+    "local_connect6": 11,
+    "local_sendmsg4": 14,
+    "local_sendmsg6": 15,
+}
+
+
+class Supervisor:
+    """One gateway in this network namespace."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._instance = Instance()
+        self._generation = 1
+        self._links: list[int] = []
+        self._compiled: Compiled
+        self._marking: Marking
+        self._workers: Workers
+        self._lan: tuple[str, ...] = ()
+        self._signals, self._signal_writer = socket.socketpair()
+        self._signals.setblocking(False)
+        self._signal_writer.setblocking(False)
+
+    def run(self) -> None:
+        """Run until told to stop.
+
+        Raises:
+            GatewayError: it could not start, or could not go on. Nothing is left behind.
+        """
+        self._instance.lock()
+        try:
+            self._start()
+            self._loop()
+        finally:
+            self._stop()
+
+    # Up and down.
+
+    def _start(self) -> None:
+        self._catch_signals()
+        self._compiled = self._load_config()
+        instance, plan = self._instance, self._compiled.plan
+
+        def prepare() -> Marking:
+            from mihomo_tproxy.dataplane import kernel
+
+            return kernel.prepare(instance, plan.patterns)
+
+        self._marking = run_in_child(prepare, "loading the datapath")
+        write_clients(instance.pins, plan)
+        write_settings(instance.pins, plan, self._marking, self._generation)
+        self._create_links()
+        monitor = ChangeMonitor()
+        self._monitor = monitor
+        self._workers = Workers(instance.pins, plan.workers)
+        self._workers.start(self._compiled.worker, self._generation, plan.masks)
+        self._report(self._synchronise(fresh=True))
+        self._instance.write_state(
+            {
+                "pid": os.getpid(),
+                "config": str(self._config),
+                "mark": self._marking.mark,
+                "table": self._marking.table,
+                "started": time.time(),
+                "lan": self._lan,
+            }
+        )
+        log.info("ready: %d rules, %d workers", self._compiled.rules, plan.workers)
+        systemd.notify("READY=1")
+
+    def _load_config(self) -> Compiled:
+        path = self._config
+
+        def compile_config() -> Compiled:
+            from mihomo_tproxy.config.compiled import compile_file
+
+            return compile_file(path)
+
+        compiled = run_in_child(compile_config, "reading the configuration")
+        logging.getLogger().setLevel(compiled.log_level)
+        for warning in compiled.warnings:
+            log.warning("%s", warning)
+        return compiled
+
+    def _create_links(self) -> None:
+        pins = self._instance.pins
+        with open("/proc/self/ns/net", encoding="ascii") as netns:
+            program = open_program(pins, "pick_listener")
+            try:
+                self._links.append(link_create(program, netns.fileno(), ATTACH_SK_LOOKUP))
+            except OSError as error:
+                raise DataplaneError(
+                    f"cannot attach sk_lookup: {error.strerror} (Linux 5.9 or newer is needed)"
+                ) from error
+            finally:
+                os.close(program)
+        if self._compiled.plan.local:
+            self._create_cgroup_links()
+
+    def _create_cgroup_links(self) -> None:
+        root = cgroup_root()
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name, attach_type in CGROUP_ATTACH.items():
+                program = open_program(self._instance.pins, name)
+                self._links.append(link_create(program, fd, attach_type))
+                os.close(program)
+        except OSError as error:
+            raise DataplaneError(
+                f"gateway.local: cannot attach to {root}: {error.strerror}"
+            ) from error
+        finally:
+            os.close(fd)
+
+    def _stop(self) -> None:
+        """Filters and rules first, so that new flows go the kernel's way; then the relays."""
+        systemd.notify("STOPPING=1")
+
+        def remove_all() -> list[str]:
+            from mihomo_tproxy.dataplane import netlink
+
+            return netlink.remove_all()
+
+        try:
+            run_in_child(remove_all, "removing filters and rules")
+        except GatewayError as error:
+            log.error("%s", error)
+        if hasattr(self, "_workers"):
+            self._workers.stop()
+        for link in self._links:
+            os.close(link)
+        self._instance.remove()
+
+    # The steady state.
+
+    def _catch_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._signal_writer.fileno(), warn_on_full_buffer=False)
+
+    def _loop(self) -> None:
+        poller = select.poll()
+        poller.register(self._signals, select.POLLIN)
+        poller.register(self._monitor, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poller.poll(self._workers.next_start_ms())}
+            if self._signals.fileno() in ready and self._handle_signals():
+                return
+            self._workers.revive(self._compiled.worker, self._generation, self._compiled.plan.masks)
+            if self._monitor.fileno() in ready:
+                self._follow_network()
+
+    def _handle_signals(self) -> bool:
+        """Whether to end."""
+        try:
+            numbers = set(self._signals.recv(4096))
+        except BlockingIOError:
+            return False
+        if numbers & {signal.SIGTERM, signal.SIGINT}:
+            return True
+        if signal.SIGHUP in numbers:
+            self._reload()
+        return False
+
+    def _reload(self) -> None:
+        """Read the file again; a file that fails changes nothing. Flows that exist live on."""
+        systemd.notify("RELOADING=1")
+        try:
+            compiled = self._load_config()
+            if compiled.fixed() != self._compiled.fixed():
+                log.warning(
+                    "gateway.workers, gateway.local and tproxy-port change only with a restart"
+                )
+                compiled = compiled.keep_fixed(self._compiled)
+            self._switch(compiled)
+        except GatewayError as error:
+            log.error("reload failed, the old configuration stays: %s", error)
+        else:
+            log.info("reloaded: %d rules, generation %d", compiled.rules, self._generation)
+        systemd.notify("READY=1")
+
+    def _switch(self, compiled: Compiled) -> None:
+        """Tables of the next generation, then the workers, then the kernel's generation.
+
+        Until the last step the kernel takes the new generation's entries for unknown, and asks the
+        workers, who already decide by the new rules.
+        """
+        old, self._compiled = self._compiled, compiled
+        self._generation += 1
+        try:
+            self._report(self._synchronise(fresh=False))
+            self._workers.reload(compiled.worker, self._generation, compiled.plan.masks)
+            write_clients(self._instance.pins, compiled.plan)
+        except GatewayError:
+            self._compiled = old
+            self._workers.reload(old.worker, self._generation, old.plan.masks)
+            self._synchronise(fresh=False)
+            raise
+        finally:
+            write_settings(
+                self._instance.pins, self._compiled.plan, self._marking, self._generation
+            )
+
+    def _follow_network(self) -> None:
+        deadline = time.monotonic() + SETTLE_MOST_S
+        while self._monitor.drain() and time.monotonic() < deadline:
+            select.select([self._monitor], [], [], SETTLE_S)
+        try:
+            self._report(self._synchronise(fresh=False))
+        except GatewayError as error:
+            log.error("following the network: %s", error)
+
+    def _synchronise(self, *, fresh: bool) -> Steered:
+        pins, plan = self._instance.pins, self._compiled.plan
+        marking, generation = self._marking, self._generation
+
+        def synchronise() -> Steered:
+            from mihomo_tproxy.dataplane import kernel
+
+            return kernel.synchronise(pins, plan, marking, generation, fresh=fresh)
+
+        return run_in_child(synchronise, "attaching to the network")
+
+    def _report(self, steered: Steered) -> None:
+        if steered.lan == self._lan and self._lan:
+            return
+        self._lan = steered.lan
+        if steered.lan:
+            log.info("steering %s", ", ".join(steered.lan))
+        else:
+            log.warning("no LAN interface is up: nothing is steered yet")
+
+
+def cgroup_root() -> str:
+    """Where the cgroup v2 hierarchy is mounted.
+
+    Raises:
+        DataplaneError: it is not.
+    """
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        for line in mounts:
+            _, place, kind, *_ = line.split()
+            if kind == "cgroup2":
+                return place
+    raise DataplaneError("gateway.local needs cgroup v2, which is not mounted")
+
+
+def check_privileges() -> None:
+    """Steering needs root.
+
+    Raises:
+        DataplaneError: this is not root.
+    """
+    if os.geteuid() != 0:
+        raise DataplaneError("root is needed to steer packets: run it with sudo")

@@ -1,0 +1,276 @@
+"""One relay worker: listeners, tunnel and relay on one event loop, in a process of its own.
+
+Composition root of the flow path. The supervisor hands it the configuration; the worker opens its
+transparent sockets, puts them into the kernel's map of listeners, and from then on new flows
+arrive. It publishes its counters into the map `workers` once a second, and decides by a new
+configuration when the supervisor sends one: flows that exist live on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import signal
+import socket
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from mihomo_tproxy.dataplane.abi import listener_slot
+from mihomo_tproxy.dataplane.stats import WorkerStats
+from mihomo_tproxy.dataplane.tables import open_map
+from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
+from mihomo_tproxy.errors import WorkerFailed
+from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_tcp, open_udp
+from mihomo_tproxy.model.fields import DOMAIN, INBOUND, NAMES_OBSERVED
+from mihomo_tproxy.net.gc_watch import GcWatch
+from mihomo_tproxy.net.icmp import Unreachable
+from mihomo_tproxy.net.pipes import PipePool
+from mihomo_tproxy.net.reactor import Reactor
+from mihomo_tproxy.net.relay import RelayContext, Timeouts
+from mihomo_tproxy.net.tracker import Tracker
+from mihomo_tproxy.outbound.direct import Direct
+from mihomo_tproxy.outbound.registry import OutboundRegistry
+from mihomo_tproxy.outbound.reject import Reject, RejectDrop
+from mihomo_tproxy.rule.engine import Engine
+from mihomo_tproxy.tunnel.tunnel import Tunnel
+from mihomo_tproxy.workers import receive_message, send_message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mihomo_tproxy.config.schema import Config
+
+log = logging.getLogger("worker")
+
+PUBLISH_S: Final = 1.0
+LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+ANY: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (allow-lan says so)
+
+
+class Worker:
+    """The objects of one relay worker."""
+
+    def __init__(self, index: int, pins: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self._index = index
+        self._pins = pins
+        self._loop = loop
+        self.tracker = Tracker()
+        self.reactor = Reactor(loop)
+        self.gc = GcWatch()
+        self._pipes = PipePool()
+        self._stats = WorkerStats(open_map(pins, "worker_stats"), index)
+        self.verdicts = KernelVerdicts(open_map(pins, "verdicts"), unobserved())
+        self._unreachable = Unreachable(self.reactor)
+        self._context: RelayContext
+        self._tunnel: Tunnel
+        self._listeners: list[TcpListener | UdpListener] = []
+
+    def start(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
+        """Listen, and tell the kernel.
+
+        Raises:
+            WorkerFailed: an address is taken or not ours.
+        """
+        gateway = config.gateway
+        timeouts = Timeouts(idle=gateway.tcp_idle_timeout)
+        self._context = RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
+        self.verdicts.configure(generation, masks)
+        self._tunnel = Tunnel(
+            self._context,
+            build_engine(config),
+            self._outbounds(config),
+            self.verdicts,
+            gateway.max_flows,
+            gateway.udp_timeout,
+        )
+        self.reactor.start()
+        families = (socket.AF_INET, socket.AF_INET6) if has_ipv6() else (socket.AF_INET,)
+        for family in families:
+            self._listen_steered(family)
+            if config.tproxy_port:
+                self._listen_plain(family, config)
+        self._publish()
+
+    def _listen_steered(self, family: int) -> None:
+        """Listeners that only the kernel's map leads to; loopback, so nobody else finds them."""
+        listeners = open_map(self._pins, "listeners")
+        host, v6 = LOOPBACK[socket.AddressFamily(family)], family == socket.AF_INET6
+        tcp, udp = open_tcp(family, host, 0), open_udp(family, host, 0)
+        self._serve(tcp, udp)
+        for sock, is_udp in ((tcp, False), (udp, True)):
+            listeners.update_socket(listener_slot(self._index, udp=is_udp, v6=v6), sock.fileno())
+        listeners.close()
+
+    def _listen_plain(self, family: int, config: Config) -> None:
+        """`tproxy-port`, for those who steer with nftables rules of their own."""
+        host = plain_host(family, config)
+        if not host:
+            return
+        port = config.tproxy_port
+        shared = config.gateway.workers > 1
+        try:
+            tcp = open_tcp(family, host, port, reuse_port=shared)
+            udp = open_udp(family, host, port, reuse_port=shared)
+        except OSError as error:
+            raise WorkerFailed(
+                f"tproxy-port: cannot listen on {host} port {port}: {error.strerror}"
+            ) from error
+        self._serve(tcp, udp)
+
+    def _serve(self, tcp: socket.SocketType, udp: socket.SocketType) -> None:
+        for listener in (
+            TcpListener(self.reactor, tcp, self._tunnel, self.tracker),
+            UdpListener(self.reactor, udp, self._tunnel, self.tracker),
+        ):
+            listener.start()
+            self._listeners.append(listener)
+
+    def _outbounds(self, config: Config) -> OutboundRegistry:
+        context, tracker = self._context, self.tracker
+        mark = config.routing_mark
+        return OutboundRegistry(
+            [
+                Direct(context, "DIRECT", config.interface_name, mark),
+                Direct(context, "GLOBAL", config.interface_name, mark),
+                Reject(tracker, self._unreachable),
+                RejectDrop(self.reactor, tracker),
+                *(
+                    Direct(
+                        context,
+                        proxy.name,
+                        proxy.interface_name or config.interface_name,
+                        proxy.routing_mark or mark,
+                    )
+                    for proxy in config.proxies
+                ),
+            ]
+        )
+
+    def reload(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
+        """New flows meet the new rules from the next event on."""
+        self._tunnel.engine = build_engine(config)
+        self._tunnel.outbounds = self._outbounds(config)
+        self._tunnel.flow_limit = config.gateway.max_flows
+        self.verdicts.configure(generation, masks)
+        self.gc.freeze()
+
+    def _publish(self) -> None:
+        """Counters into the kernel's map, where `status` finds them."""
+        self._stats.publish(self._counters())
+        self._loop.call_later(PUBLISH_S, self._publish)
+
+    def _counters(self) -> dict[str, int]:
+        tracker = self.tracker
+        counters = {
+            "tcp-live": tracker.tcp_live,
+            "udp-live": tracker.udp_live,
+            "spliced-bytes": tracker.spliced,
+            "datagrams-up": tracker.datagrams_up,
+            "datagrams-down": tracker.datagrams_down,
+            "verdicts-learnt": self.verdicts.learnt,
+            "verdicts-failed": self.verdicts.failed,
+            "handler-crashes": self.reactor.crashes,
+            "gc-collections": self.gc.collections,
+            "gc-collected": self.gc.collected,
+            "gc-longest-us": round(self.gc.longest_s * 1e6),
+        }
+        for traffic in tracker.traffics():
+            name = f"{traffic.network}:{traffic.target}"
+            counters[f"opened:{name}"] = traffic.opened
+            counters[f"closed:{name}"] = traffic.closed
+            counters[f"up-bytes:{name}"] = traffic.up
+            counters[f"down-bytes:{name}"] = traffic.down
+        for cause, number in tracker.errors.items():
+            counters[f"error:{cause}"] = number
+        return counters
+
+    def close(self) -> None:
+        """End every flow and let go of everything."""
+        for listener in self._listeners:
+            listener.close()
+        self._tunnel.close()
+        self.reactor.close()
+        self._unreachable.close()
+        self._pipes.close()
+
+
+def build_engine(config: Config) -> Engine:
+    """The rules of a configuration, ready to decide."""
+    return Engine(config.rules, config.mode, names_observed=NAMES_OBSERVED)
+
+
+def unobserved() -> int:
+    """Fields that no flow can differ in here: every flow the kernel sees comes in by TProxy."""
+    return INBOUND if NAMES_OBSERVED else INBOUND | DOMAIN
+
+
+def has_ipv6() -> bool:
+    """Whether IPv6 sockets can be bound here."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def plain_host(family: int, config: Config) -> str:
+    """Where `tproxy-port` listens: loopback unless `allow-lan`, then `bind-address`; "" nowhere."""
+    key = socket.AddressFamily(family)
+    if not config.allow_lan:
+        return LOOPBACK[key]
+    if config.bind_address == "*":
+        return ANY[key]
+    return (
+        config.bind_address if (":" in config.bind_address) == (family == socket.AF_INET6) else ""
+    )
+
+
+def run_worker(
+    control: socket.socket,
+    index: int,
+    pins: Path,
+    config: bytes,
+    generation: int,
+    masks: tuple[int, ...],
+) -> None:
+    """Relay until SIGTERM or the supervisor's end."""
+    uvloop.run(_serve(control, index, pins, config, generation, masks))
+
+
+async def _serve(
+    control: socket.socket,
+    index: int,
+    pins: Path,
+    config: bytes,
+    generation: int,
+    masks: tuple[int, ...],
+) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    worker = Worker(index, pins, loop)
+    try:
+        worker.start(pickle.loads(config), generation, masks)  # noqa: S301 (the supervisor's)
+    except (WorkerFailed, OSError) as error:
+        send_message(control, ("error", str(error)))
+        return
+    worker.gc.start()
+    worker.gc.freeze()
+    send_message(control, ("ready",))
+    loop.add_reader(control.fileno(), _on_control, control, worker, ended)
+    await ended.wait()
+    worker.close()
+
+
+def _on_control(control: socket.socket, worker: Worker, ended: asyncio.Event) -> None:
+    """A message from the supervisor; it writes them whole, so that reading may block."""
+    message = receive_message(control)
+    if message is None:
+        ended.set()
+        return
+    _, config, generation, masks = message
+    worker.reload(pickle.loads(config), generation, masks)  # noqa: S301 (the supervisor's)
+    send_message(control, ("reloaded", generation))

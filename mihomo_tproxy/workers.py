@@ -1,0 +1,228 @@
+"""The supervisor's side of the relay workers: fork, watch, reload, replace, end.
+
+A worker talks over one socket pair, in length-prefixed pickles of tuples: up go `("ready",)`,
+`("error", sentence)` and `("reloaded", generation)`; down goes `("reload", config, generation,
+masks)`. Workers end with their parent (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from mihomo_tproxy.errors import WorkerFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger("supervisor")
+
+PR_SET_PDEATHSIG: Final = 1
+READY_S: Final = 20.0
+STOP_S: Final = 3.0
+BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
+"""Wait before the n-th start in a row; after the last one the gateway gives up."""
+STEADY_S: Final = 30.0
+"""A worker that lived this long starts the count anew."""
+LENGTH: Final = struct.Struct("=Q")
+
+
+def send_message(sock: socket.socket, message: tuple[Any, ...]) -> None:
+    """One tuple, whole."""
+    data = pickle.dumps(message)
+    sock.sendall(LENGTH.pack(len(data)) + data)
+
+
+def receive_message(sock: socket.socket) -> tuple[Any, ...] | None:
+    """One tuple, whole; None at the end of the stream."""
+    head = _receive(sock, LENGTH.size)
+    if head is None:
+        return None
+    data = _receive(sock, LENGTH.unpack(head)[0])
+    if data is None:
+        return None
+    message: tuple[Any, ...] = pickle.loads(data)  # noqa: S301 (parent and child of one program)
+    return message
+
+
+def _receive(sock: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        chunk = sock.recv(size - len(data))
+        if not chunk:
+            return None
+        data += chunk
+    return bytes(data)
+
+
+class _Worker:
+    """One slot: the process in it now, and when to try again."""
+
+    __slots__ = ("control", "failures", "index", "pid", "start_at", "started")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.pid = 0
+        self.control: socket.socket | None = None
+        self.failures = 0
+        self.started = 0.0
+        self.start_at = 0.0
+
+
+class Workers:
+    """All relay workers of a gateway."""
+
+    def __init__(self, pins: Path, count: int) -> None:
+        self._pins = pins
+        self._workers = [_Worker(index) for index in range(count)]
+
+    def start(self, config: bytes, generation: int, masks: tuple[int, ...]) -> None:
+        """Start every worker and wait until it listens.
+
+        Raises:
+            WorkerFailed: one could not start; the sentence is its own.
+        """
+        for worker in self._workers:
+            self._fork(worker, config, generation, masks)
+        for worker in self._workers:
+            self._await(worker, "ready")
+
+    def _fork(
+        self, worker: _Worker, config: bytes, generation: int, masks: tuple[int, ...]
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        gc.freeze()  # the child shares these pages as long as nobody's collector touches them
+        pid = os.fork()
+        if pid == 0:
+            for other in self._workers:
+                if other.control:
+                    other.control.close()
+            ours.close()
+            _become_worker(theirs, worker.index, self._pins, config, generation, masks)
+        theirs.close()
+        ours.settimeout(READY_S)
+        worker.pid, worker.control, worker.started = pid, ours, time.monotonic()
+
+    def _await(self, worker: _Worker, expected: str) -> None:
+        try:
+            message = receive_message(worker.control) if worker.control else None
+        except TimeoutError:
+            message = ("error", f"worker {worker.index} does not answer")
+        except OSError:
+            message = None
+        if message is None:
+            message = ("error", f"worker {worker.index} died")
+        if message[0] != expected:
+            raise WorkerFailed(str(message[1]))
+
+    def reload(self, config: bytes, generation: int, masks: tuple[int, ...]) -> None:
+        """Every worker decides new flows by the new configuration when this returns.
+
+        A worker that does not is replaced, by a new one that does.
+        """
+        for worker in self._workers:
+            if not worker.control:
+                continue
+            try:
+                send_message(worker.control, ("reload", config, generation, masks))
+                self._await(worker, "reloaded")
+            except (OSError, WorkerFailed) as error:
+                log.error("worker %d does not reload: %s", worker.index, error)
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def revive(self, config: bytes, generation: int, masks: tuple[int, ...]) -> None:
+        """Reap workers that died and start those whose time has come.
+
+        Raises:
+            WorkerFailed: one dies again and again.
+        """
+        now = time.monotonic()
+        for worker in self._workers:
+            if worker.pid and self._reap(worker, now):
+                log.error("worker %d died", worker.index)
+            if not worker.pid and now >= worker.start_at:
+                self._fork(worker, config, generation, masks)
+                try:
+                    self._await(worker, "ready")
+                except WorkerFailed as error:
+                    log.error("worker %d: %s", worker.index, error)
+                    continue
+                log.info("worker %d is back", worker.index)
+
+    def _reap(self, worker: _Worker, now: float) -> bool:
+        done, _status = os.waitpid(worker.pid, os.WNOHANG)
+        if not done:
+            return False
+        if worker.control:
+            worker.control.close()
+        worker.pid, worker.control = 0, None
+        if now - worker.started > STEADY_S:
+            worker.failures = 0
+        if worker.failures >= len(BACKOFF_S):
+            raise WorkerFailed(f"worker {worker.index} dies again and again: giving up")
+        worker.start_at = now + BACKOFF_S[worker.failures]
+        worker.failures += 1
+        return True
+
+    def next_start_ms(self) -> int | None:
+        """How long the supervisor may sleep; None: until something happens."""
+        waiting = [worker.start_at for worker in self._workers if not worker.pid]
+        if not waiting:
+            return None
+        return max(0, int((min(waiting) - time.monotonic()) * 1000) + 1)
+
+    def stop(self) -> None:
+        """End every worker, kindly first."""
+        deadline = time.monotonic() + STOP_S
+        alive = [worker for worker in self._workers if worker.pid]
+        for worker in alive:
+            os.kill(worker.pid, signal.SIGTERM)
+        for worker in alive:
+            if not _wait(worker.pid, deadline):
+                os.kill(worker.pid, signal.SIGKILL)
+                os.waitpid(worker.pid, 0)
+            worker.pid = 0
+
+
+def _wait(pid: int, deadline: float) -> bool:
+    while time.monotonic() < deadline:
+        done, _status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return True
+        select.select([], [], [], 0.01)
+    return False
+
+
+def _become_worker(
+    control: socket.socket,
+    index: int,
+    pins: Path,
+    config: bytes,
+    generation: int,
+    masks: tuple[int, ...],
+) -> None:
+    """The forked child's whole life; never returns."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    code = 1
+    try:
+        from mihomo_tproxy.worker import run_worker
+
+        run_worker(control, index, pins, config, generation, masks)
+        code = 0
+    except BaseException:
+        log.exception("worker %d", index)
+    finally:
+        os._exit(code)
