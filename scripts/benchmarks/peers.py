@@ -40,9 +40,10 @@ rules:
   - MATCH,DIRECT
 """
 
+# At "info" the gateway says when it is ready, and nothing about single flows, as mihomo would.
 _OUR_CONFIG = """\
 mode: rule
-log-level: warning
+log-level: info
 ipv6: true
 gateway: {{lan: [{lan}], verdict-cache: {verdict_cache}}}
 rules:
