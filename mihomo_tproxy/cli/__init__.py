@@ -47,6 +47,12 @@ def _cleanup(_args: argparse.Namespace) -> int:
     return cleanup()
 
 
+def _demo(args: argparse.Namespace) -> int:
+    from mihomo_tproxy.cli.demo import demo
+
+    return demo(args)
+
+
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", dest="file", metavar="FILE", help="configuration file (DIR/config.yaml)"
@@ -82,6 +88,9 @@ def build_parser(*, with_rig: bool = True) -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument("-w", dest="watch", action="store_true", help="again every second")
     command("cleanup", _cleanup, "remove everything a dead instance left in this namespace")
+    demo = command("demo", _demo, "show the gateway at work, in namespaces of this machine")
+    demo.add_argument("--once", action="store_true", help="end after the table")
+    demo.add_argument("--json", action="store_true", help="print the table as JSON")
     if with_rig:
         from mihomo_tproxy.cli.rig import add_parser
 
