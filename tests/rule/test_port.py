@@ -18,6 +18,7 @@ from mihomo_tproxy.rule.registry import parse_rule
         ("80//443/", ((80, 80), (443, 443))),
         (" 80 / 1 - 2 ", ((80, 80), (1, 2))),
         ("0-65535", ((0, 65535),)),
+        ("[80-90]", ((80, 90),)),
     ],
 )
 def test_reads(text: str, ranges: tuple[tuple[int, int], ...]) -> None:

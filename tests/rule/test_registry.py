@@ -19,6 +19,7 @@ from mihomo_tproxy.rule.registry import KINDS, OTHER_KINDS, parse_rule
         ("IP-CIDR,10.0.0.0/8,out,src", "IP-CIDR", "10.0.0.0/8", "out", fields.SRC_ADDR),
         ("IP-CIDR,10.0.0.0/8,out,no-resolve,src", "IP-CIDR", "10.0.0.0/8", "out", fields.SRC_ADDR),
         ("SRC-IP-CIDR,10.0.0.0/8,out", "SRC-IP-CIDR", "10.0.0.0/8", "out", fields.SRC_ADDR),
+        ("IP-CIDR,10.0.0.0/8,out,", "IP-CIDR", "10.0.0.0/8", "out", fields.DST_ADDR),
         ("DST-PORT,80/443,out", "DST-PORT", "80/443", "out", fields.DST_PORT),
         ("SRC-PORT,80,out", "SRC-PORT", "80", "out", fields.SRC_PORT),
         ("NETWORK,UDP,out", "NETWORK", "UDP", "out", fields.NETWORK),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.flows import address_rule_lines, flows, rule_lines
+from support.flows import ADDRESSES, address_rule_lines, flows, rule_lines
 
 from mihomo_tproxy.matcher.cidr import masked
 from mihomo_tproxy.model import fields
@@ -37,19 +37,28 @@ def table_of(*lines: str, **options: object) -> list[StaticVerdict]:
 
 
 @PROFILE
-@given(address_rule_lines(), flows(named=False), st.booleans(), st.integers(0, 200))
+@given(
+    address_rule_lines(),
+    st.lists(flows(named=False), min_size=4, max_size=8),
+    st.booleans(),
+    st.integers(0, 200),
+)
 def test_never_contradicts_the_engine(
-    lines: list[str], flow: Metadata, names_observed: bool, limit: int
+    lines: list[str], others: list[Metadata], names_observed: bool, limit: int
 ) -> None:
-    if not names_observed:
-        flow.host = ""
     rules = [parse_rule(line) for line in lines]
     table = static_prefixes(rules, RULE, names_observed=names_observed, limit=limit)
     assert len(table) <= limit
-    found = longest_match(table, flow.destination)
-    target = Engine(rules, RULE, names_observed=names_observed).match(flow).target
-    if found in (Verdict.DIRECT, Verdict.DROP):
-        assert found == verdict_of(target)
+    engine = Engine(rules, RULE, names_observed=names_observed)
+    for address in ADDRESSES:
+        found = longest_match(table, address)
+        if found not in (Verdict.DIRECT, Verdict.DROP):
+            continue
+        for flow in others:
+            flow.destination = address
+            if not names_observed:
+                flow.host = ""
+            assert verdict_of(engine.match(flow).target) == found
 
 
 @PROFILE
@@ -101,6 +110,11 @@ def test_all_of_v6_is_not_v4() -> None:
 def test_stops_at_the_first_rule_that_needs_more() -> None:
     table = table_of("IP-CIDR,10.0.0.0/8,DIRECT", "DST-PORT,22,REJECT", "MATCH,DIRECT")
     assert table == [StaticVerdict(V4_MAPPED | 10 << 24, 104, Verdict.DIRECT)]
+
+
+def test_a_source_address_is_not_a_destination() -> None:
+    for line in ("SRC-IP-CIDR,10.0.0.0/8,DIRECT", "IP-CIDR,10.0.0.0/8,DIRECT,src"):
+        assert table_of(line, "MATCH,DIRECT") == []
 
 
 def test_names_decide_whether_domain_rules_stand_in_the_way() -> None:
