@@ -175,13 +175,14 @@ class Rig:
 
     def set_wan(self, profile: WanProfile) -> None:
         """Changes what the WAN does to packets from now on. Needs a topology with a `wan`."""
+        directory = self._up().directory
         problems = profile.problems()
         if problems:
             raise RigError("\n".join(problems))
         line = self._lines.get(plan.INTERNET)
         if line is None:
             raise RigError("the WAN is a plain link; give the topology a wan profile")
-        path = self._up().directory / f"line-{plan.INTERNET}.json"
+        path = directory / f"line-{plan.INTERNET}.json"
         path.write_text(json.dumps(asdict(profile)), encoding="utf-8")
         self._wan_changes += 1
         line.send_signal(signal.SIGHUP)
@@ -198,6 +199,8 @@ class Rig:
         host.run_ip([link.veth(number, self._up().namespaces)])
         for node, interface in (link.left, link.right):
             self.node(node).configure(interface)
+        for node, interface in (link.left, link.right):
+            host.wait_running(self.node(node).netns, [interface])
 
     def __enter__(self) -> Rig:
         self.up()
@@ -267,6 +270,8 @@ class Rig:
             process.wait_for_line("^ready")
         for node in self.nodes.values():
             node.configure()
+        for node in self.nodes.values():
+            host.wait_running(node.netns, node.plan.interfaces)
         if self.topology.nat:
             self.gateway.masquerade("wan0")
 
