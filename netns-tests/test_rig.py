@@ -350,6 +350,14 @@ def test_a_program_that_ignores_sigterm_is_gone(rig_factory):
     assert process.returncode == -signal.SIGKILL
 
 
+def test_output_outlives_the_rig_where_asked(rig_factory, tmp_path):
+    rig = rig_factory(clients=1, log_directory=tmp_path / "logs")
+    process = rig.clients[0].start("echo kept")
+    process.wait()
+    assert rig.down() == []
+    assert process.output == "kept\n"
+
+
 def test_pins_outside_bpffs_are_refused(rig_factory, tmp_path):
     rig = rig_factory(clients=1)
     rig.register_pin(tmp_path)
