@@ -41,7 +41,7 @@ class Node:
         """Its name in /run/netns."""
         self.plan = plan
         self.directory = directory
-        """Where the output of its programs is kept while the rig is up."""
+        """Where the output of its programs goes, one file for each."""
         self.processes: list[Process] = []
         """What `start` has started, in order."""
 
