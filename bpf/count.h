@@ -20,11 +20,12 @@ static __always_inline void count_client(const struct addr *client, u32 route, u
 					 bool new_flow)
 {
 	struct addr key = *client;
-	struct client_counts *mine = client_stats.lookup(&key);
+	struct client_counts *mine;
 
 	count(route, bytes, new_flow);
 	if (route >= ROUTE_CLIENTS)
 		return;
+	mine = client_stats.lookup(&key);
 	if (!mine) {
 		struct client_counts zero = {};
 
