@@ -20,7 +20,10 @@ BPF_TABLE("hash", u32, u8, lan, 256);
 
 BPF_TABLE("lru_hash", struct verdict_key, struct verdict_value, verdicts, 65536);
 
-/* UDP flows the kernel forwards, by the LAN client's view, and when they were last seen (ns). */
+/*
+ * Flows the kernel forwards, by the LAN client's view, and when they were last seen (ns): UDP, and
+ * the rare TCP flow whose 4-tuple a TIME_WAIT socket of ours holds as well.
+ */
 BPF_TABLE("lru_hash", struct flow_key, u64, flows, 65536);
 
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment_value, fragments, 4096);

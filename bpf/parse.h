@@ -24,6 +24,7 @@ struct packet {
 	u8 fragment;
 	u8 v6;
 	u32 fragment_id;
+	u32 sequence, acknowledged; /* network order */
 };
 
 #define TCP_FIN 0x01
@@ -68,7 +69,7 @@ static __always_inline bool is_v4(const struct addr *a)
 
 static __always_inline int parse_ports(struct __sk_buff *skb, u32 offset, struct packet *p)
 {
-	u8 tcp[14];
+	u8 tcp[16] __attribute__((aligned(4)));
 	u16 ports[4];
 
 	if (p->network == IPPROTO_UDP) {
@@ -87,6 +88,8 @@ static __always_inline int parse_ports(struct __sk_buff *skb, u32 offset, struct
 	p->sport = *(u16 *)&tcp[0];
 	p->dport = *(u16 *)&tcp[2];
 	p->tcp_flags = tcp[13];
+	p->sequence = *(u32 *)&tcp[4];
+	p->acknowledged = *(u32 *)&tcp[8];
 	return PARSED_FLOW;
 }
 

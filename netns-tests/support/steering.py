@@ -11,6 +11,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from struct import pack
@@ -169,6 +170,21 @@ class Steering:
             return bpf.link_create(self.lookup, namespace, bpf.ATTACH_SK_LOOKUP)
         finally:
             os.close(namespace)
+
+    @staticmethod
+    def detach(link: int) -> None:
+        """Take pick_listener off the namespace again."""
+        os.close(link)
+
+    @staticmethod
+    def monotonic_ns() -> int:
+        """The clock of the programs."""
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+    def age(self, flow: bytes, seconds: int) -> None:
+        """Make a UDP flow one that was last seen so long ago."""
+        seen = self.monotonic_ns() - seconds * 10**9
+        self.maps["flows"].update(flow, pack("=Q", seen))
 
 
 @contextmanager
