@@ -6,42 +6,46 @@
  * TC_ACT_UNSPEC lets filters of others on the same hook have their say after us.
  */
 
-#define FLOW_NS (180ULL * 1000000000) /* as conntrack keeps an assured UDP flow; > TIME_WAIT */
-#define FLOW_TOUCH_NS (1000000000ULL)
-#define FRAGMENT_NS (30ULL * 1000000000) /* the reassembly timeout of Linux */
+#define FLOW_NS (180LL * 1000000000) /* as conntrack keeps an assured UDP flow; > TIME_WAIT */
+#define FLOW_TOUCH_NS 1000000000LL
+#define FRAGMENT_NS (30LL * 1000000000) /* the reassembly timeout of Linux */
 
 /* Whether a socket of this host holds the 4-tuple: 0 none, 1 live, 2 only TIME_WAIT. */
 #define HELD_NOT 0
 #define HELD_LIVE 1
 #define HELD_TIME_WAIT 2
 
-static __always_inline u32 tuple_of(const struct packet *p, struct bpf_sock_tuple *tuple)
+static __always_inline void tuple_of(const struct packet *p, struct bpf_sock_tuple *tuple)
 {
 	if (p->v6) {
 		__builtin_memcpy(tuple->ipv6.saddr, &p->src, 16);
 		__builtin_memcpy(tuple->ipv6.daddr, &p->dst, 16);
 		tuple->ipv6.sport = p->sport;
 		tuple->ipv6.dport = p->dport;
-		return sizeof(tuple->ipv6);
+		return;
 	}
 	tuple->ipv4.saddr = htonl(ip4_of(&p->src));
 	tuple->ipv4.daddr = htonl(ip4_of(&p->dst));
 	tuple->ipv4.sport = p->sport;
 	tuple->ipv4.dport = p->dport;
-	return sizeof(tuple->ipv4);
 }
 
 static __always_inline int held_tcp(struct __sk_buff *skb, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
-	u32 size = tuple_of(p, &tuple);
+	u32 zero = 0, *probe = probing.lookup(&zero);
 	int held = HELD_LIVE;
 	struct bpf_sock *sk;
 
+	if (!probe)
+		return HELD_NOT;
+	tuple_of(p, &tuple);
+	*probe = 1;
 	if (p->v6)
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	else
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	*probe = 0;
 	if (!sk)
 		return HELD_NOT;
 	if (sk->state == BPF_TCP_LISTEN)
@@ -56,14 +60,19 @@ static __always_inline int held_tcp(struct __sk_buff *skb, const struct packet *
 static __always_inline bool held_udp(struct __sk_buff *skb, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
+	u32 zero = 0, *probe = probing.lookup(&zero);
 	struct bpf_sock *sk;
 	bool held;
 
+	if (!probe)
+		return false;
 	tuple_of(p, &tuple);
+	*probe = 1;
 	if (p->v6)
 		sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	else
 		sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	*probe = 0;
 	if (!sk)
 		return false;
 	held = sk->state == BPF_TCP_ESTABLISHED;
@@ -152,13 +161,15 @@ static __always_inline bool is_passing(const struct packet *p)
 {
 	struct flow_key key = flow_of(p);
 	u64 now, *seen = flows.lookup(&key);
+	s64 age;
 
 	if (!seen)
 		return false;
-	now = bpf_ktime_get_ns();
-	if (now - *seen >= FLOW_NS)
+	now = bpf_ktime_get_coarse_ns();
+	age = now - *seen; /* below zero when another CPU touches it meanwhile */
+	if (age >= FLOW_NS)
 		return false;
-	if (now - *seen > FLOW_TOUCH_NS)
+	if (age > FLOW_TOUCH_NS)
 		*seen = now;
 	return true;
 }
@@ -238,7 +249,7 @@ static __always_inline int follow_fragment(const struct packet *p)
 	struct fragment_key key = fragment_of(p);
 	struct fragment_value *first = fragments.lookup(&key);
 
-	if (first && bpf_ktime_get_ns() - first->seen_ns < FRAGMENT_NS)
+	if (first && (s64)(bpf_ktime_get_coarse_ns() - first->seen_ns) < FRAGMENT_NS)
 		return first->route;
 	return ROUTE_NEW;
 }
@@ -253,7 +264,7 @@ static __always_inline void remember_flow(const struct packet *p, u32 route, boo
 		return;
 	if (route == ROUTE_KERNEL || route == ROUTE_OPEN ||
 	    (route == ROUTE_BYPASS && p->network == IPPROTO_TCP)) {
-		now = bpf_ktime_get_ns();
+		now = bpf_ktime_get_coarse_ns();
 		flows.update(&key, &now);
 	} else if (p->network == IPPROTO_TCP) {
 		flows.delete(&key);
@@ -264,7 +275,7 @@ static __always_inline void remember_flow(const struct packet *p, u32 route, boo
 static __always_inline void remember_fragment(const struct packet *p, u32 route)
 {
 	struct fragment_key key = fragment_of(p);
-	struct fragment_value value = { .seen_ns = bpf_ktime_get_ns(), .route = route };
+	struct fragment_value value = { .seen_ns = bpf_ktime_get_coarse_ns(), .route = route };
 
 	fragments.update(&key, &value);
 }
@@ -350,11 +361,11 @@ static __always_inline int route_down(struct __sk_buff *skb, const struct packet
 		return own.lookup((struct addr *)&p->src) ? ROUTE_DOWN_OWN : ROUTE_DOWN_RELAY;
 	if (p->network != IPPROTO_UDP || p->fragment == FRAGMENT_LATER)
 		return ROUTE_DOWN_KERNEL;
-	now = bpf_ktime_get_ns();
+	now = bpf_ktime_get_coarse_ns();
 	seen = flows.lookup(&key);
 	if (!seen)
 		flows.update(&key, &now);
-	else if (now - *seen > FLOW_TOUCH_NS)
+	else if ((s64)(now - *seen) > FLOW_TOUCH_NS)
 		*seen = now;
 	return ROUTE_DOWN_KERNEL;
 }

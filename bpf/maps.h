@@ -38,6 +38,12 @@ struct worker_stats {
 BPF_TABLE("array", u32, struct worker_stats, workers, MAX_WORKERS);
 
 /*
+ * Set while the classifier looks for the socket that holds a flow. The look-up goes on to listeners,
+ * which it has no use for, and so to pick_listener, on this CPU and before it returns.
+ */
+BPF_TABLE("percpu_array", u32, u32, probing, 1);
+
+/*
  * Listening sockets, by worker, protocol and family (slot_of). bcc's BPF_SOCKMAP has no lookup
  * member, so the table is declared by hand.
  */
