@@ -330,9 +330,25 @@ def test_what_is_not_a_flow_names_no_client(steer: Steering) -> None:
 
 
 def test_the_loader_leaves_nothing_pinned() -> None:
-    from mihomo_tproxy.dataplane.loading import BPFFS
-
     with ExitStack() as stack:
         programs = stack.enter_context(steering(suffix="-twice"))
-        assert (BPFFS / programs.pins.name).is_dir()
+        assert (programs.pins / "settings").exists()
     assert not programs.pins.exists()
+
+
+LAYOUTS = {
+    "settings": (4, abi.SETTINGS.size),
+    "own": (16, 1),
+    "prefixes": (abi.PREFIX.size, abi.PREFIX_VERDICT.size),
+    "clients": (abi.PREFIX.size, 1),
+    "macs": (abi.MAC.size, 1),
+    "verdicts": (abi.VERDICT_KEY.size, abi.VERDICT_VALUE.size),
+    "totals": (4, abi.COUNT.size),
+    "client_stats": (16, abi.CLIENT_ROUTES * abi.COUNT.size + 8),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_maps_have_the_layout_user_space_believes_in(loaded: Steering, name: str) -> None:
+    table = loaded.maps[name]
+    assert (table.key_size, table.value_size) == LAYOUTS[name]

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
-from struct import pack
 from typing import TYPE_CHECKING
 
 import pytest
 from support.packets import (
     ACK,
     CLIENT_MAC,
-    DSTOPTS,
     FIN,
-    FRAGMENT,
     ICMP,
-    MORE,
     RST,
     SYN,
     TCP,
     UDP,
-    extension,
-    fragment6,
     frame4,
     frame6,
     tcp,
     udp,
 )
 from support.sockets import Connection, cookie_handshake_ack, datagram_socket
-from support.steering import GENERATION, LOOPBACK, MARK, MASKS, Steering, prefix, steering
+from support.steering import GENERATION, LOOPBACK, MASKS, Steering, prefix, steering
 
 from mihomo_tproxy.dataplane import abi
 from mihomo_tproxy.dataplane.abi import Route
@@ -63,7 +57,9 @@ def steer(loaded: Steering) -> Steering:
     return loaded
 
 
-def segment(client: str, server: str, flags: int = SYN, sport: int = 40000, dport: int = 443):
+def segment(
+    client: str, server: str, flags: int = SYN, sport: int = 40000, dport: int = 443
+) -> bytes:
     build = frame6 if ":" in server else frame4
     return build(client, server, TCP, tcp(sport, dport, flags))
 
@@ -351,86 +347,3 @@ def test_what_leaves_from_here_is_ours_or_the_relays(
 def test_what_leaves_but_is_no_flow_is_counted_as_other(steer: Steering) -> None:
     for frame in (frame4(S4, C4, ICMP, bytes(8)), datagram(S4, "224.0.0.251"), bytes(15)):
         assert steer.run_down(frame).route is Route.OTHER
-
-
-# Fragments
-
-
-def first4(ident: int, dport: int = 443) -> bytes:
-    return frame4(C4, S4, UDP, udp(dport=dport, length=3008), ident=ident, fragment=MORE)
-
-
-def later4(ident: int, last: bool = True, server: str = S4) -> bytes:
-    return frame4(C4, server, UDP, bytes(64), ident=ident, fragment=2 | (0 if last else MORE))
-
-
-def first6(ident: int, dport: int = 443) -> bytes:
-    return frame6(C6, S6, FRAGMENT, fragment6(UDP, ident, more=True) + udp(dport=dport))
-
-
-def later6(ident: int, last: bool = True, server: str = S6) -> bytes:
-    return frame6(C6, server, FRAGMENT, fragment6(UDP, ident, 2, not last) + bytes(64))
-
-
-FAMILIES = pytest.mark.parametrize(("first", "later"), [(first4, later4), (first6, later6)])
-
-
-def drop_port(steer: Steering, port: int) -> None:
-    """Every flow to this port, of either protocol, is dropped."""
-    kernel = KernelVerdicts(steer.maps["verdicts"], unobserved=0)
-    kernel.configure(GENERATION, (fields.DST_PORT,))
-    steer.configure(masks=(fields.DST_PORT,))
-    flow = Metadata(Network.UDP, InboundType.TPROXY, C4, 1, S4, port)
-    assert kernel.learn(flow, fields.DST_PORT, Verdict.DROP)
-
-
-@FAMILIES
-def test_later_fragments_follow_the_first(steer: Steering, first, later) -> None:
-    drop_port(steer, 9)
-    assert steer.run(first(7, 9)).route is Route.DROP
-    assert steer.run(later(7, last=False)).route is Route.DROP
-    assert steer.run(first(8)).route is Route.RELAY
-    assert steer.run(later(8)).mark == MARK
-    assert steer.run(later(7)).route is Route.DROP
-
-
-@FAMILIES
-def test_a_reused_identification_follows_the_newest_first(steer: Steering, first, later) -> None:
-    drop_port(steer, 9)
-    for dport, route in ((9, Route.DROP), (443, Route.RELAY), (9, Route.DROP)):
-        assert steer.run(first(7, dport)).route is route
-        assert steer.run(later(7)).route is route
-
-
-@FAMILIES
-def test_a_later_fragment_that_comes_first_is_judged_without_ports(
-    steer: Steering, first, later
-) -> None:
-    drop_port(steer, 0)
-    assert steer.run(later(7)).route is Route.RELAY
-    steer.decide("0.0.0.0/0", Verdict.DIRECT)
-    steer.decide("2000::/3", Verdict.DIRECT)
-    assert steer.run(later(7)).route is Route.KERNEL
-    assert list(steer.maps["fragments"].keys()) == []
-    assert list(steer.maps["flows"].keys()) == []
-
-
-def test_a_fragment_of_long_ago_is_another_datagrams(steer: Steering) -> None:
-    drop_port(steer, 9)
-    assert steer.run(first4(7, 9)).route is Route.DROP
-    (key,) = steer.maps["fragments"].keys()
-    steer.maps["fragments"].update(key, pack("=QQ", steer.monotonic_ns() - 31 * 10**9, Route.DROP))
-    assert steer.run(later4(7)).route is Route.RELAY
-
-
-def test_identifications_are_per_protocol_and_address(steer: Steering) -> None:
-    drop_port(steer, 9)
-    assert steer.run(first4(7, 9)).route is Route.DROP
-    assert steer.run(frame4(C4, S4, TCP, bytes(64), ident=7, fragment=2)).route is Route.RELAY
-    assert steer.run(later4(7, server="203.0.113.6")).route is Route.RELAY
-
-
-def test_fragments_of_other_protocols_are_other(steer: Steering) -> None:
-    assert steer.run(frame4(C4, S4, ICMP, bytes(64), ident=7, fragment=2)).route is Route.OTHER
-    inner = fragment6(DSTOPTS, 7, 2) + extension(UDP)
-    assert steer.run(frame6(C6, S6, FRAGMENT, inner)).route is Route.OTHER

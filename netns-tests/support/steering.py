@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from mihomo_tproxy.dataplane import abi, bpf, loading
 from mihomo_tproxy.dataplane.abi import Route
 from mihomo_tproxy.model.address import V4_BITS, address_key
-from mihomo_tproxy.model.enums import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mihomo_tproxy.model.enums import Verdict
+
+BPFFS = Path("/sys/fs/bpf")
 CLONE_NEWNET = 0x40000000
 LOOPBACK = 1
 MARK = 0x800
@@ -84,7 +87,7 @@ class Steering:
         }
 
     def _program(self, pins: Path, name: str) -> int:
-        fd = loading.open_program(pins, name)
+        fd = bpf.obj_get(str(pins / name))
         self._stack.callback(os.close, fd)
         return fd
 
@@ -213,8 +216,8 @@ def own_namespace() -> Iterator[None]:
 @contextmanager
 def steering(suffix: str = "") -> Iterator[Steering]:
     """The programs loaded, with their maps, in a namespace of their own; unpinned at the end."""
-    pins = loading.BPFFS / f"mihomo-tproxy-test-{os.getpid()}{suffix}"
+    pins = BPFFS / f"mihomo-tproxy-test-{os.getpid()}{suffix}"
     with own_namespace(), ExitStack() as stack:
-        stack.callback(loading.unpin, pins)
+        stack.callback(shutil.rmtree, pins, ignore_errors=True)
         loading.load(pins)
         yield Steering(pins, stack)
