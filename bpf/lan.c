@@ -225,6 +225,9 @@ static __always_inline int follow_tcp(struct __sk_buff *skb, const struct settin
 		return is_passing(p) ? ROUTE_KERNEL : ROUTE_RELAY;
 	if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK && answers_cookie(set, p))
 		return ROUTE_RELAY;
+	/* The relay that held it may be gone: then only its verdict lets a segment pass. */
+	if ((set->flags & FLAG_CLOSED) && !somebody_listens(set, p))
+		return ROUTE_NEW;
 	return ROUTE_KERNEL;
 }
 
@@ -295,7 +298,8 @@ static __always_inline int route_flow(struct __sk_buff *skb, const struct settin
 			route = follow_tcp(skb, set, p, &may_stay);
 		else
 			route = follow_udp(skb, p);
-		*new_flow = route == ROUTE_NEW;
+		*new_flow = route == ROUTE_NEW &&
+			    (p->network == IPPROTO_UDP || (p->tcp_flags & TCP_SYN));
 	}
 	if (route == ROUTE_NEW)
 		route = route_new(skb, set, p, known, may_stay);
