@@ -24,7 +24,7 @@ from mihomo_tproxy.children import run_in_child
 from mihomo_tproxy.dataplane.bpf import ATTACH_SK_LOOKUP, link_create
 from mihomo_tproxy.dataplane.events import ChangeMonitor
 from mihomo_tproxy.dataplane.instance import Instance
-from mihomo_tproxy.dataplane.loading import open_program
+from mihomo_tproxy.dataplane.pins import open_program
 from mihomo_tproxy.dataplane.tables import write_clients, write_settings
 from mihomo_tproxy.errors import DataplaneError, GatewayError
 from mihomo_tproxy.workers import Workers
@@ -32,9 +32,8 @@ from mihomo_tproxy.workers import Workers
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mihomo_tproxy.config.compiled import Compiled
-    from mihomo_tproxy.dataplane.kernel import Steered
-    from mihomo_tproxy.dataplane.plan import Marking
+    from mihomo_tproxy.compiled import Compiled
+    from mihomo_tproxy.dataplane.plan import Marking, Steered
 
 log = logging.getLogger("supervisor")
 
@@ -56,6 +55,7 @@ class Supervisor:
         self._config = config
         self._instance = Instance()
         self._generation = 1
+        self._touched = False
         self._links: list[int] = []
         self._compiled: Compiled
         self._marking: Marking
@@ -90,6 +90,7 @@ class Supervisor:
 
             return kernel.prepare(instance, plan.patterns)
 
+        self._touched = True
         self._marking = run_in_child(prepare, "loading the datapath")
         write_clients(instance.pins, plan)
         write_settings(instance.pins, plan, self._marking, self._generation)
@@ -116,7 +117,7 @@ class Supervisor:
         path = self._config
 
         def compile_config() -> Compiled:
-            from mihomo_tproxy.config.compiled import compile_file
+            from mihomo_tproxy.config.compiling import compile_file
 
             return compile_file(path)
 
@@ -157,7 +158,13 @@ class Supervisor:
             os.close(fd)
 
     def _stop(self) -> None:
-        """Filters and rules first, so that new flows go the kernel's way; then the relays."""
+        """Filters and rules first, so that new flows go the kernel's way; then the relays.
+
+        A start that failed before anything was touched leaves also a dead instance as it was.
+        """
+        if not self._touched:
+            self._instance.unlock()
+            return
         systemd.notify("STOPPING=1")
 
         def remove_all() -> list[str]:

@@ -47,12 +47,6 @@ def _cleanup(_args: argparse.Namespace) -> int:
     return cleanup()
 
 
-def _rig(arguments: Sequence[str]) -> int:
-    from mihomo_tproxy.cli.rig import main as rig_main
-
-    return rig_main(arguments)
-
-
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", dest="file", metavar="FILE", help="configuration file (DIR/config.yaml)"
@@ -62,8 +56,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(*, with_rig: bool = True) -> argparse.ArgumentParser:
+    """The whole command line. Without the rig's part its imports are spared."""
     parser = argparse.ArgumentParser(
         prog="mihomo-tproxy", description="Transparent proxy gateway; reads mihomo's configuration."
     )
@@ -88,7 +82,10 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument("-w", dest="watch", action="store_true", help="again every second")
     command("cleanup", _cleanup, "remove everything a dead instance left in this namespace")
-    commands.add_parser("rig", help="networks of namespaces to test in", add_help=False)
+    if with_rig:
+        from mihomo_tproxy.cli.rig import add_parser
+
+        add_parser(commands)
     return parser
 
 
@@ -97,10 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     4 worker, 5 rig, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given[:1] == ["rig"]:
-            return _rig(given[1:])
-        args = build_parser().parse_args(given)
-        handler: Callable[[argparse.Namespace], int] = _check if args_test(args) else args.handler
+        args = build_parser(with_rig=given[:1] != ["run"]).parse_args(given)
+        handler: Callable[[argparse.Namespace], int] = _check if args.test else args.handler
         return handler(args)
     except GatewayError as error:
         print(f"mihomo-tproxy: {error}", file=sys.stderr)
@@ -109,8 +104,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def args_test(args: argparse.Namespace) -> bool:
-    """Whether mihomo's `-t` was given."""
-    return bool(args.test)

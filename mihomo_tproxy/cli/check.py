@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.cli.files import config_path
-from mihomo_tproxy.config.compiled import compile_file
+from mihomo_tproxy.config.compiling import compile_file
 
 if TYPE_CHECKING:
     import argparse

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.cli.table import render
 from mihomo_tproxy.dataplane import loading
+from mihomo_tproxy.dataplane import pins as pinned
 from mihomo_tproxy.dataplane.instance import Instance
 from mihomo_tproxy.errors import GatewayError
 from mihomo_tproxy.supervisor import cgroup_root
@@ -91,8 +92,8 @@ def _privileges() -> str:
 
 
 def _bpffs() -> str:
-    loading.check_bpffs()
-    return str(loading.BPFFS)
+    pinned.check_bpffs()
+    return str(pinned.BPFFS)
 
 
 def _headers() -> str:
@@ -101,12 +102,12 @@ def _headers() -> str:
 
 def _programs() -> str:
     """The experiment that counts: sched_cls, sk_lookup and cgroup programs load, with every map."""
-    with tempfile.TemporaryDirectory(prefix="mihomo-tproxy-doctor-", dir=loading.BPFFS) as place:
+    with tempfile.TemporaryDirectory(prefix="mihomo-tproxy-doctor-", dir=pinned.BPFFS) as place:
         pins = Path(place) / "pins"
         try:
             seconds = loading.load(pins)
         finally:
-            loading.unpin(pins)
+            pinned.unpin(pins)
     return f"sched_cls, sk_lookup, cgroup_sock_addr load in {seconds:.1f} s"
 
 

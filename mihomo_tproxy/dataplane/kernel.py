@@ -6,11 +6,18 @@ For short-lived children of the supervisor: this is where pyroute2 is imported.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mihomo_tproxy.dataplane import netlink
-from mihomo_tproxy.dataplane.loading import load, open_program, unpin
-from mihomo_tproxy.dataplane.plan import LOOPBACK, Marking, check_patterns, choose_marking
+from mihomo_tproxy.dataplane.loading import load
+from mihomo_tproxy.dataplane.pins import open_program, unpin
+from mihomo_tproxy.dataplane.plan import (
+    LOOPBACK,
+    Marking,
+    Steered,
+    check_patterns,
+    choose_marking,
+)
 from mihomo_tproxy.dataplane.tables import open_map, prefix_table
 
 if TYPE_CHECKING:
@@ -18,15 +25,6 @@ if TYPE_CHECKING:
 
     from mihomo_tproxy.dataplane.instance import Instance
     from mihomo_tproxy.dataplane.plan import KernelPlan
-
-
-class Steered(NamedTuple):
-    """The outcome of looking at the host once."""
-
-    lan: tuple[str, ...]
-    """Names of the steered interfaces."""
-    own: int
-    """How many addresses are this host's."""
 
 
 def prepare(instance: Instance, patterns: tuple[str, ...]) -> Marking:

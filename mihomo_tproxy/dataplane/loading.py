@@ -8,20 +8,17 @@ the loader merges them.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from mihomo_tproxy.dataplane.bpf import obj_get
+from mihomo_tproxy.dataplane.pins import check_bpffs, unpin
 from mihomo_tproxy.errors import BpfUnavailable
 
-BPFFS: Final = Path("/sys/fs/bpf")
-BPF_FS_MAGIC: Final = "bpf"
 LOAD_TIMEOUT_S: Final = 120
 INSTALL_BCC: Final = (
     "install python3-bpfcc (scripts/setup does); `bcc` from PyPI is another package"
@@ -41,15 +38,19 @@ def source_dir() -> Path:
     raise BpfUnavailable("the BPF sources are missing from this installation: reinstall it")
 
 
+def interpreters() -> list[str]:
+    """Pythons that may have bcc: the distribution's first, since bcc is packaged for it."""
+    candidates = ["/usr/bin/python3", sys.executable, shutil.which("python3") or ""]
+    return [path for path in dict.fromkeys(candidates) if path and os.access(path, os.X_OK)]
+
+
 def find_interpreter() -> str:
-    """A python that can import bcc: the distribution's first, since bcc is packaged for it.
+    """The python that can import bcc.
 
     Raises:
         BpfUnavailable: none can.
     """
-    for candidate in dict.fromkeys(["/usr/bin/python3", sys.executable, shutil.which("python3")]):
-        if not candidate or not os.access(candidate, os.X_OK):
-            continue
+    for candidate in interpreters():
         probe = [candidate, "-I", "-c", "from bcc import BPF, lib; lib.bpf_table_fd"]
         if subprocess.run(probe, capture_output=True, timeout=60, check=False).returncode == 0:
             return candidate
@@ -86,17 +87,6 @@ def find_headers() -> list[str]:
     )
 
 
-def check_bpffs(root: Path = BPFFS) -> None:
-    """Pins need a mounted bpffs.
-
-    Raises:
-        BpfUnavailable: there is none.
-    """
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    if not any(line.split()[1:3] == [str(root), BPF_FS_MAGIC] for line in mounts):
-        raise BpfUnavailable(f"bpffs is not mounted at {root}: mount -t bpf bpf {root}")
-
-
 def load(pins: Path) -> float:
     """Compile, load and pin everything under the new directory `pins`; seconds it took.
 
@@ -106,25 +96,39 @@ def load(pins: Path) -> float:
         BpfUnavailable: with the one sentence that says what to do.
     """
     check_bpffs()
-    command = [find_interpreter(), "-I", str(Path(__file__).with_name("loader.py"))]
-    command += [str(source_dir()), str(pins), *find_headers()]
-    pins.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    arguments = [str(source_dir()), str(pins), *find_headers()]
+    try:
+        pins.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BpfUnavailable(f"cannot make {pins.parent}: {error.strerror}") from error
+    for interpreter in interpreters():
+        try:
+            report, output = _run_loader(interpreter, arguments)
+        except BpfUnavailable:
+            unpin(pins)
+            raise
+        if report["ok"]:
+            return float(report["seconds"])
+        unpin(pins)
+        if report["stage"] != "bcc":
+            raise BpfUnavailable(_explain(report["stage"], report["error"], output))
+    raise BpfUnavailable(f"no python3 here can import bcc: {INSTALL_BCC}")
+
+
+def _run_loader(interpreter: str, arguments: list[str]) -> tuple[dict[str, Any], str]:
+    """The loader's report and what it printed besides."""
+    command = [interpreter, "-I", str(Path(__file__).with_name("loader.py")), *arguments]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False
         )
-        report = json.loads(done.stdout.strip().splitlines()[-1])
+        report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:
-        unpin(pins)
         raise BpfUnavailable(f"the BPF loader took longer than {LOAD_TIMEOUT_S} s") from None
     except (json.JSONDecodeError, IndexError):
-        unpin(pins)
         tail = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise BpfUnavailable(f"the BPF loader failed: {tail[0]}") from None
-    if not report["ok"]:
-        unpin(pins)
-        raise BpfUnavailable(_explain(report["stage"], report["error"], done.stderr))
-    return float(report["seconds"])
+    return report, done.stderr
 
 
 def _explain(stage: str, error: str, output: str) -> str:
@@ -134,21 +138,3 @@ def _explain(stage: str, error: str, output: str) -> str:
         return f"{error} (kernel {os.uname().release}; 5.15 or newer is needed)"
     reasons = [line.strip() for line in output.splitlines() if "error:" in line]
     return f"{error}: {reasons[0]}" if reasons else error
-
-
-def unpin(pins: Path) -> None:
-    """Remove a pin directory; what it held lives on only while in use."""
-    shutil.rmtree(pins, ignore_errors=True)
-
-
-def open_program(pins: Path, name: str) -> int:
-    """An fd for a pinned program.
-
-    Raises:
-        BpfUnavailable: it is not there, or may not be opened.
-    """
-    try:
-        return obj_get(str(pins / name))
-    except OSError as error:
-        hint = "root is needed" if error.errno in (errno.EPERM, errno.EACCES) else error.strerror
-        raise BpfUnavailable(f"cannot open {pins / name}: {hint}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager
+from functools import partial
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,7 @@ from mihomo_tproxy.errors import NetlinkFailed
 from mihomo_tproxy.model.address import V4_BITS, address_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 INGRESS: Final = 0xFFFFFFF2
 EGRESS: Final = 0xFFFFFFF3
@@ -196,6 +197,14 @@ def _source(ipr: IPRoute, family: int) -> str | None:
 
 
 def _local_route(ipr: IPRoute, family: int, table: int, source: str | None = None) -> None:
+    arguments = _route_arguments(family, table)
+    if source:
+        arguments["prefsrc"] = source
+    with _named(f"cannot add the local route in table {table}"):
+        ipr.route("replace", **arguments)
+
+
+def _route_arguments(family: int, table: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "family": family,
         "dst": "0.0.0.0/0" if family == AF_INET else "::/0",
@@ -206,10 +215,7 @@ def _local_route(ipr: IPRoute, family: int, table: int, source: str | None = Non
     }
     if family == AF_INET:
         arguments["scope"] = "host"
-    if source:
-        arguments["prefsrc"] = source
-    with _named(f"cannot add the local route in table {table}"):
-        ipr.route("replace", **arguments)
+    return arguments
 
 
 def _rules(ipr: IPRoute, plan: KernelPlan, marking: Marking, host: Host, names: list[str]) -> None:
@@ -326,27 +332,43 @@ def _detach(ipr: IPRoute, index: int) -> None:
 def remove_all() -> list[str]:
     """Remove every filter, rule and route of ours from this namespace; says what there was.
 
+    One thing that cannot be removed does not keep the rest.
+
     Raises:
-        NetlinkFailed: the kernel refused.
+        NetlinkFailed: naming what the kernel refused to remove.
     """
     removed: list[str] = []
+    refused: list[str] = []
+
+    def attempt(what: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except NetlinkFailed as error:
+            refused.append(str(error))
+        else:
+            removed.append(what)
+
     with IPRoute() as ipr:
         host = observe(ipr)
         for rule in host.rules:
             if rule.protocol == PROTOCOL:
-                _delete_rule(ipr, rule)
-                removed.append(f"rule for {rule.iif}")
-        for family in FAMILIES:
-            for route in ipr.get_routes(family=family, proto=PROTOCOL):
-                table = route.get_attr("RTA_TABLE")
-                with _named(f"cannot remove the local route in table {table}"):
-                    ipr.route(
-                        "del", family=family, dst="0.0.0.0/0" if family == AF_INET else "::/0",
-                        table=table, type="local", proto=PROTOCOL,
-                    )  # fmt: skip
-                removed.append(f"local route in table {table}")
+                attempt(f"rule for {rule.iif}", partial(_delete_rule, ipr, rule))
+        for family, table in sorted(host.local_routes):
+            attempt(f"local route in table {table}", partial(_delete_route, ipr, family, table))
         for link in host.links:
             if any(_our_filters(ipr, link.ifindex, parent) for parent in (INGRESS, EGRESS)):
-                _detach(ipr, link.ifindex)
-                removed.append(f"filters on {link.name}")
+                attempt(f"filters on {link.name}", partial(_detach, ipr, link.ifindex))
+    if refused:
+        raise NetlinkFailed("; ".join(refused))
     return removed
+
+
+def _delete_route(ipr: IPRoute, family: int, table: int) -> None:
+    arguments = _route_arguments(family, table)
+    try:
+        ipr.route("del", **arguments)
+    except NetlinkError as error:
+        if error.code != errno.ESRCH:
+            raise NetlinkFailed(
+                f"cannot remove the local route in table {table}: {error}"
+            ) from error

@@ -89,6 +89,15 @@ class Marking(NamedTuple):
     priority: int
 
 
+class Steered(NamedTuple):
+    """The outcome of looking at the host once."""
+
+    lan: tuple[str, ...]
+    """Names of the steered interfaces."""
+    own: int
+    """How many addresses are this host's."""
+
+
 class KernelPlan(NamedTuple):
     """The part of a configuration that the kernel carries out."""
 

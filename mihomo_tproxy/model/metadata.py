@@ -15,6 +15,7 @@ class Metadata:
     """One flow as the rules see it. Addresses are IP literals as the socket layer prints them.
 
     `destination` is "" while only the name is known, `host` is "" while only the address is.
+    A host is lower-case ASCII without the dot at its end: whoever names the flow writes it so.
     """
 
     __slots__ = (

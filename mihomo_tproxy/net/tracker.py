@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TYPE_CHECKING
-
-from mihomo_tproxy.model.enums import Network
-
-if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from mihomo_tproxy.model.enums import Network
 
 
 class Traffic:
@@ -52,7 +49,7 @@ class Tracker:
         return traffic
 
     def traffics(self) -> Iterable[Traffic]:
-        """The counters of every target there was traffic for."""
+        """The counters of every target, used or not."""
         return self._traffic.values()
 
     def count(self, cause: str) -> None:

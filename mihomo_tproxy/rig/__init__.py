@@ -1,4 +1,6 @@
-"""Network namespaces for testing through a transparent gateway: LAN clients, gateway, WAN, internet.
+"""Network namespaces for testing through a transparent gateway.
+
+A rig is LAN clients, a gateway, a WAN and an internet with servers, all on this machine.
 
     from mihomo_tproxy.rig import Rig, WanProfile
 

@@ -11,8 +11,10 @@ import ctypes
 import fcntl
 import os
 import shutil
+import socket
 import struct
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +22,15 @@ from typing import TYPE_CHECKING
 from mihomo_tproxy.errors import RigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 NETNS_DIR = Path("/run/netns")
 BPFFS = Path("/sys/fs/bpf")
 COMMAND_TIMEOUT_S = 30.0
+RUNNING_TIMEOUT_S = 5.0
 
 _CLONE_NEWNET = 0x40000000
+_SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_TAP, _IFF_NO_PI = 0x1, 0x2, 0x1000
 
@@ -113,6 +117,21 @@ def write_sysctls(netns: str, sysctls: dict[str, str]) -> None:
 def sysctl_path(name: str) -> Path:
     """The file of a sysctl: `net.ipv4.conf.lan0/10.rp_filter` is of the interface lan0.10."""
     return Path("/proc/sys") / name.translate(str.maketrans("./", "/."))
+
+
+def wait_running(netns: str, interfaces: Iterable[str]) -> None:
+    """Returns when the interfaces carry traffic. Raises RigError when they never do."""
+    deadline = time.monotonic() + RUNNING_TIMEOUT_S
+    with inside(netns), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for name in interfaces:
+            request = struct.pack("16sH22x", name.encode(), 0)
+            while True:
+                flags = struct.unpack_from("16xH", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[0]
+                if flags & _IFF_RUNNING:
+                    break
+                if time.monotonic() > deadline:
+                    raise RigError(f"{name} in {netns} does not come up")
+                time.sleep(0.001)
 
 
 def open_tun(netns: str, name: str, *, ethernet: bool = False) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import socket
 import subprocess
 import threading
 from contextlib import contextmanager
+from socket import AF_INET, AF_INET6, SOCK_STREAM
+from socket import socket as new_socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mihomo_tproxy.errors import RigError
@@ -40,7 +41,7 @@ class Node:
         """Its name in /run/netns."""
         self.plan = plan
         self.directory = directory
-        """Where the output of its programs is kept while the rig is up."""
+        """Where the output of its programs goes, one file for each."""
         self.processes: list[Process] = []
         """What `start` has started, in order."""
 
@@ -121,20 +122,20 @@ class Node:
 
     def socket(
         self,
-        family: int = socket.AF_INET,
-        kind: int = socket.SOCK_STREAM,
+        family: int = AF_INET,
+        kind: int = SOCK_STREAM,
         proto: int = 0,
-    ) -> socket.socket:
+    ) -> new_socket:
         """A socket of this namespace; the calling process stays where it is."""
         with host.inside(self.netns):
-            return socket.socket(family, kind, proto)
+            return new_socket(family, kind, proto)
 
-    def connect(self, address: str, port: int, *, timeout: float = 10.0) -> socket.socket:
+    def connect(self, address: str, port: int, *, timeout: float = 10.0) -> new_socket:
         """A TCP connection from this node, with `timeout` in seconds for each of its operations.
 
         Raises OSError as connect(2) does.
         """
-        sock = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        sock = self.socket(AF_INET6 if ":" in address else AF_INET)
         try:
             sock.settimeout(timeout)
             sock.connect((address, port))

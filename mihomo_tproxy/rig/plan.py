@@ -32,6 +32,9 @@ GATEWAY = "gateway"
 INTERNET = "internet"
 SWITCH = "switch"
 
+_FIRST_INDEX = 100
+"""Of interfaces; beyond what the kernel hands out by itself in a namespace this small."""
+
 
 @dataclass(slots=True)
 class InterfacePlan:
@@ -46,6 +49,8 @@ class InterfacePlan:
     """The bridge this is a port of."""
     create: str | None = None
     """Words for `ip link add`, for interfaces that belong to one node alone."""
+    parent: str | None = None
+    """The interface this is a VLAN of."""
 
     def commands(self) -> list[str]:
         """Lines for `ip -batch` that bring the existing interface to this state."""
@@ -82,6 +87,20 @@ class LinkPlan:
     """Not None: a user-space line between TUN devices; None: a veth pair."""
     vlan: int | None = None
 
+    def veth(self, number: int, namespaces: dict[str, str]) -> str:
+        """Words for `ip` that create the pair; `number` makes its MAC addresses and its indexes.
+
+        A link that was deleted and comes back keeps its addresses, as a cable does, so nobody's
+        neighbour table is wrong afterwards. The indexes of a pair differ, because the kernel takes
+        its time (a second) to tell a bridge of the carrier when they are equal.
+        """
+        ends = []
+        for end, (node, name) in enumerate((self.left, self.right), start=1):
+            index = _FIRST_INDEX + 2 * number + end
+            where = f"netns {namespaces[node]}"
+            ends.append(f"{name} index {index} address {mac(number, end)} {where}")
+        return f"link add {ends[0]} type veth peer name {ends[1]}"
+
 
 @dataclass(slots=True)
 class Plan:
@@ -91,6 +110,11 @@ class Plan:
     links: list[LinkPlan]
     lan_interfaces: list[str]
     """The gateway's interfaces a steering program belongs on."""
+
+
+def mac(link: int, end: int) -> str:
+    """A locally administered MAC address; rigs share no network, so it need not be unique."""
+    return f"02:6d:74:00:{link:02x}:{end:02x}"
 
 
 def make_plan(topology: Topology) -> Plan:
@@ -127,7 +151,7 @@ def _routed_lan(topology: Topology, plan: Plan) -> None:
             for node, end in zip((gateway, client), ends, strict=True):
                 inner = node.interfaces.get(end, InterfacePlan(end))
                 node.interfaces[end] = InterfacePlan(end)
-                inner.name = f"{end}.{topology.vlan}"
+                inner.name, inner.parent = f"{end}.{topology.vlan}", end
                 node.interfaces[inner.name] = inner
             ends = (f"{ends[0]}.{topology.vlan}", f"{ends[1]}.{topology.vlan}")
         lan = gateway.interfaces.setdefault(ends[0], InterfacePlan(ends[0]))
@@ -153,7 +177,7 @@ def _shared_lan(topology: Topology, plan: Plan) -> None:
     lan.addresses = ["192.168.77.1/24", "fd77::1/64"]
     gateway.interfaces[lan.name] = lan
     gateway.address = {4: "192.168.77.1", 6: "fd77::1"}
-    bridge_node.interfaces[bridge].create = f"{bridge} type bridge"
+    bridge_node.interfaces[bridge].create = f"{bridge} address {mac(255, 0)} type bridge"
     plan.lan_interfaces.append(lan.name)
     for index in range(topology.clients):
         client = _client(plan, index, "192.168.77", "fd77:", host=10 + index)
@@ -179,6 +203,8 @@ def _wan(topology: Topology, plan: Plan) -> None:
     internet.interfaces["eth0"] = InterfacePlan(
         "eth0", [f"{WAN_INTERNET[4]}/24", f"{WAN_INTERNET[6]}/64"], back
     )
+    # IPv6 binds to addresses of a local route only with this.
+    internet.sysctls["net.ipv6.ip_nonlocal_bind"] = "1"
     internet.interfaces["lo"].routes = [f"local {prefix}" for prefix in INTERNET_PREFIX.values()]
     internet.address = dict(WAN_INTERNET)
     plan.links.append(LinkPlan((GATEWAY, "wan0"), (INTERNET, "eth0"), topology.wan))

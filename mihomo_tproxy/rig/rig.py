@@ -22,7 +22,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mihomo_tproxy.errors import RigError
 from mihomo_tproxy.rig import host, plan, state
@@ -41,8 +41,12 @@ STOP_TIMEOUT_S = 3.0
 class Rig:
     """The nodes of one topology. A context manager: up on entry, down on exit."""
 
-    def __init__(self, topology: Topology | None = None) -> None:
+    def __init__(
+        self, topology: Topology | None = None, *, log_directory: Path | None = None
+    ) -> None:
+        """With `log_directory`, what programs print is kept there after the rig is down."""
         self.topology = topology or Topology()
+        self.log_directory = log_directory
         self.plan = plan.make_plan(self.topology)
         self.nodes: dict[str, Node] = {}
         """By name; empty while the rig is down."""
@@ -50,6 +54,7 @@ class Rig:
         self._guardian: subprocess.Popen[bytes] | None = None
         self._lines: dict[str, Process] = {}
         self._servers: Servers | None = None
+        self._wan_changes = 0
 
     @classmethod
     def standard(
@@ -63,13 +68,15 @@ class Rig:
         nat: bool = False,
         wan: WanProfile | None = None,
         name: str | None = None,
+        log_directory: Path | None = None,
     ) -> Rig:
         """A rig from the usual switches; see Topology. Raises RigError for what does not fit."""
         if bridged and switched:
             raise RigError("a LAN is bridged or switched, not both")
         mode = LanMode.BRIDGED if bridged else LanMode.SWITCHED if switched else LanMode.ROUTED
         return cls(
-            Topology(name=name, clients=clients, lan=mode, l3=l3, vlan=vlan, nat=nat, wan=wan)
+            Topology(name=name, clients=clients, lan=mode, l3=l3, vlan=vlan, nat=nat, wan=wan),
+            log_directory=log_directory,
         )
 
     @classmethod
@@ -169,33 +176,37 @@ class Rig:
             self._guardian.stdin.close()
             self._guardian.wait(state.KILL_TIMEOUT_S)
         self.state, self._guardian, self._servers = None, None, None
-        self.nodes, self._lines = {}, {}
+        self.nodes, self._lines, self._wan_changes = {}, {}, 0
         return problems
 
     def set_wan(self, profile: WanProfile) -> None:
         """Changes what the WAN does to packets from now on. Needs a topology with a `wan`."""
+        directory = self._up().directory
         problems = profile.problems()
         if problems:
             raise RigError("\n".join(problems))
         line = self._lines.get(plan.INTERNET)
         if line is None:
             raise RigError("the WAN is a plain link; give the topology a wan profile")
-        path = self._up().directory / f"line-{plan.INTERNET}.json"
-        loaded = line.output.count("profile loaded")
+        path = directory / f"line-{plan.INTERNET}.json"
         path.write_text(json.dumps(asdict(profile)), encoding="utf-8")
+        self._wan_changes += 1
         line.send_signal(signal.SIGHUP)
-        line.wait_for_line(r"(?:profile loaded[^\0]*?){%d}" % (loaded + 1))
+        line.wait_for_line(f"^profile {self._wan_changes} loaded$")
 
     def replug(self, client: int) -> None:
         """Puts a client's link back after an end of it was deleted."""
-        link = next(x for x in self.plan.links if x.left[0] == f"client{client}")
+        links = enumerate(self.plan.links)
+        number, link = next(x for x in links if x[1].left[0] == f"client{client}")
         if link.profile is not None or link.vlan is not None:
             raise RigError("only a plain link can be plugged in again")
         with suppress(RigError):
             self.node(link.left[0]).ip(f"link del {link.left[1]}")
-        host.run_ip([self._veth(link)])
+        host.run_ip([link.veth(number, self._up().namespaces)])
         for node, interface in (link.left, link.right):
             self.node(node).configure(interface)
+        for node, interface in (link.left, link.right):
+            host.wait_running(self.node(node).netns, [interface])
 
     def __enter__(self) -> Rig:
         self.up()
@@ -245,34 +256,32 @@ class Rig:
         )
 
     def _build(self, current: state.State) -> None:
+        logs = self.log_directory or current.directory
+        logs.mkdir(parents=True, exist_ok=True)
         host.run_ip([f"netns add {netns}" for netns in current.namespaces.values()])
         for name, node_plan in self.plan.nodes.items():
             netns = current.namespaces[name]
             host.write_sysctls(netns, node_plan.sysctls)
-            self.nodes[name] = Node(node_plan, netns, current.directory)
+            self.nodes[name] = Node(node_plan, netns, logs)
         veths = []
-        for link in self.plan.links:
+        for number, link in enumerate(self.plan.links):
             if link.profile is None:
-                veths.append(self._veth(link))
+                veths.append(link.veth(number, current.namespaces))
             else:
                 self._start_line(link, current)
         host.run_ip(veths)
-        for process in self._lines.values():
-            process.wait_for_line("^ready")
         for node in self.nodes.values():
             creations = [x.create for x in node.plan.interfaces.values() if x.create is not None]
             node.ip(*(f"link add {words}" for words in creations))
+            self._add_vlans(node, current)
+        for process in self._lines.values():
+            process.wait_for_line("^ready")
+        for node in self.nodes.values():
             node.configure()
+        for node in self.nodes.values():
+            host.wait_running(node.netns, node.plan.interfaces)
         if self.topology.nat:
             self.gateway.masquerade("wan0")
-
-    def _veth(self, link: plan.LinkPlan) -> str:
-        namespaces = self._up().namespaces
-        (left, left_name), (right, right_name) = link.left, link.right
-        return (
-            f"link add {left_name} netns {namespaces[left]} type veth "
-            f"peer name {right_name} netns {namespaces[right]}"
-        )
 
     def _start_line(self, link: plan.LinkPlan, current: state.State) -> None:
         """The user-space line of a link, in the namespace of its right end."""
@@ -287,6 +296,24 @@ class Rig:
             name=f"line {left} - {right}",
             env=module_environment(),
         )
+
+    def _add_vlans(self, node: Node, current: state.State) -> None:
+        """The tagged interfaces of a node: the kernel's, or programs where it has none."""
+        for interface in node.plan.interfaces.values():
+            if interface.parent is None:
+                continue
+            name, tag = interface.name, str(self.topology.vlan)
+            try:
+                node.ip(f"link add link {interface.parent} name {name} type vlan id {tag}")
+            except RigError:
+                key = f"vlan-{node.name}-{name}"
+                arguments = (node.netns, interface.parent, name, tag)
+                self._lines[key] = Process(
+                    node.command(module_command("vlan", *arguments)),
+                    log=current.directory / f"{key}.log",
+                    name=key,
+                    env=module_environment(),
+                )
 
     def _processes(self) -> list[Process]:
         """All programs, in the order they have to end."""
@@ -312,40 +339,3 @@ def module_command(module: str, *arguments: str) -> list[str]:
 def module_environment() -> dict[str, str]:
     """The environment in which `module_command` finds this package, installed or not."""
     return {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)}
-
-
-def attach(name: str) -> tuple[state.State, dict[str, str]]:
-    """A rig that is up: its state and its namespaces by node. Raises RigError when there is none."""
-    found = state.load(state.STATE_DIR / f"{name}.json")
-    if found is None:
-        raise RigError(f"no rig {name} is up")
-    return found, found.namespaces
-
-
-def clean_orphans() -> dict[str, list[str]]:
-    """Takes down every rig whose owner is dead; by name, what stayed of it."""
-    return {found.name: state.clean(found) for found in state.all_states() if found.orphaned}
-
-
-def leftovers(prefix: str) -> list[str]:
-    """What a rig with this prefix has left on the host: nothing, once it is down."""
-    found: list[str] = [f"namespace {p.name}" for p in host.NETNS_DIR.glob(f"{prefix}-*")]
-    for mount in host.mounted("bpf"):
-        found += [f"pin {path}" for path in mount.glob(f"{prefix}*")]
-    needle = f"/{prefix}-".encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                if needle in (entry / "cmdline").read_bytes():
-                    found.append(f"process {entry.name}")
-    return found
-
-
-def describe(current: state.State) -> dict[str, Any]:
-    """One row of `rig list`."""
-    return {
-        "name": current.name,
-        "owner": current.owner or None,
-        "orphaned": current.orphaned,
-        "nodes": current.namespaces,
-    }

@@ -2,7 +2,8 @@
 
     python -m mihomo_tproxy.rig.servers
 
-It prints `ready` when all ports of `serving.PORTS` are open on the wildcard address of both families.
+It prints `ready` when all ports of `serving.PORTS` are open on the wildcard address of both
+families.
 Every connection ends after IDLE_S without progress, except those of `stall`, whose point it is to
 sit still; those end with the process.
 """
@@ -147,7 +148,7 @@ SERVICES: dict[str, Handler] = {
 
 
 def _guarded(handler: Handler) -> Handler:
-    """Peers do what they like in tests: any end of a connection is fine, and every one is closed."""
+    """Peers do what they like in tests: any end of a connection is fine; each is closed."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -2,7 +2,8 @@
 
 | service | port | what it does |
 |---|---|---|
-| http | 80 | HTTP/1.1: `/bytes/N` is N bytes of the pattern, `/echo` the request's body, `/peer` who asks |
+| http | 80 | HTTP/1.1: `/bytes/N` N bytes of the pattern, `/echo` the request's body, |
+| | | `/peer` who asks, `/` a greeting |
 | echo | 7 tcp, udp | sends back what comes, half-close included |
 | discard | 9 | reads to the end, says nothing |
 | chargen | 19 | reads a line with a number, sends that many bytes of the pattern, closes |
@@ -11,7 +12,7 @@
 | reset | 2002 | resets the connection at once |
 | reset-later | 2003 | resets the connection after the first bytes have come |
 | banner | 2004 | sends `220 ready\\r\\n` first, then echoes |
-| farewell | 2005 | sends `bye\\n` and closes its half first, then behaves as sink with nothing to answer |
+| farewell | 2005 | sends `bye\\n` and closes its half first, then reads to the end |
 | stun | 3478 udp | answers with the sender as the server sees it: `ADDRESS PORT`; the datagram |
 | | | `from ADDRESS PORT` has the answer come from that address and port of the node instead |
 
@@ -49,8 +50,8 @@ PORTS = {
 BANNER = b"220 ready\r\n"
 FAREWELL = b"bye\n"
 
+# An odd length, so that a piece which is lost or repeated at a power of two shows in the digest.
 _BLOCK_BYTES = 65_536 - 15
-# An odd length: no power of two of loss or repetition lines up with it.
 
 
 def _block() -> bytes:

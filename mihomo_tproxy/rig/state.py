@@ -97,6 +97,33 @@ def all_states() -> list[State]:
     return [state for state in states if state is not None]
 
 
+def named(name: str) -> State:
+    """The rig of that name. Raises RigError when none is up."""
+    found = load(STATE_DIR / f"{name}.json")
+    if found is None:
+        raise RigError(f"no rig {name} is up")
+    return found
+
+
+def clean_orphans() -> dict[str, list[str]]:
+    """Takes down every rig whose owner is dead; by name, what stayed of it."""
+    return {found.name: clean(found) for found in all_states() if found.orphaned}
+
+
+def leftovers(prefix: str) -> list[str]:
+    """What rigs with this prefix have on the host: nothing, once they are down."""
+    found = [f"namespace {path.name}" for path in host.NETNS_DIR.glob(f"{prefix}-*")]
+    for mount in host.mounted("bpf"):
+        found += [f"pin {path}" for path in mount.glob(f"{prefix}*")]
+    needle = f"{prefix}-".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                if needle in (entry / "cmdline").read_bytes():
+                    found.append(f"process {entry.name}")
+    return found
+
+
 @contextmanager
 def locked() -> Iterator[None]:
     """Nobody else changes state files or shared mounts during the block."""
@@ -117,7 +144,7 @@ def ensure_mounts() -> None:
             if not host.mounted(kind):
                 host.mount(kind, target)
                 with (STATE_DIR / ".mounts").open("a", encoding="utf-8") as notes:
-                    notes.write(f"{target}\n")
+                    notes.write(f"{_mount_namespace()} {target}\n")
 
 
 def process_start(pid: int) -> int | None:
@@ -149,17 +176,24 @@ def processes_in(namespaces: Iterable[str]) -> list[int]:
 
 
 def kill_processes(namespaces: Iterable[str]) -> list[int]:
-    """Kills every process in the namespaces, also those that appear meanwhile; who stays."""
+    """Kills every process in the namespaces, also those that appear meanwhile; who stays.
+
+    A dying process leaves its namespace before it closes its files, so each is waited for by id.
+    """
     names = list(namespaces)
+    killed: dict[int, int] = {}
     deadline = time.monotonic() + KILL_TIMEOUT_S
-    while pids := [pid for pid in processes_in(names) if process_start(pid) is not None]:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:
-            return pids
+    while True:
+        for pid in processes_in(names):
+            start = process_start(pid)
+            if start is not None:
+                killed[pid] = start
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        alive = [pid for pid, start in killed.items() if process_start(pid) == start]
+        if not alive or time.monotonic() > deadline:
+            return alive
         time.sleep(0.002)
-    return []
 
 
 def remove_pin(path: Path) -> None:
@@ -192,16 +226,22 @@ def clean(state: State) -> list[str]:
 
 
 def _unmount_all() -> list[str]:
-    """Undoes `ensure_mounts`; the lock is held."""
+    """Undoes `ensure_mounts`, as far as it was done in our mount namespace; the lock is held."""
     notes = STATE_DIR / ".mounts"
     problems = []
     if notes.exists():
         for line in notes.read_text(encoding="utf-8").splitlines():
-            try:
-                host.unmount(Path(line))
-            except RigError as error:
-                problems.append(str(error))
+            namespace, _, target = line.partition(" ")
+            if namespace == _mount_namespace():
+                try:
+                    host.unmount(Path(target))
+                except RigError as error:
+                    problems.append(str(error))
         notes.unlink()
         with suppress(OSError):
             (STATE_DIR / ".cgroup2").rmdir()
     return problems
+
+
+def _mount_namespace() -> str:
+    return str(os.stat("/proc/self/ns/mnt").st_ino)

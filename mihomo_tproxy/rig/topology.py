@@ -27,10 +27,12 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mihomo_tproxy.errors import RigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_CLIENTS = 16
 """Subnets and addresses are numbered from fixed bases; this many fit without overlap."""

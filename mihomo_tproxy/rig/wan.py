@@ -3,7 +3,7 @@
     python -m mihomo_tproxy.rig.wan PROFILE.json LEFT-NETNS LEFT-IF RIGHT-NETNS RIGHT-IF
 
 It creates both devices, prints `ready`, and moves IP packets until it is killed. SIGHUP reads the
-profile again (it prints `profile loaded` then); SIGTERM prints the counters as one JSON line.
+profile again (it prints `profile N loaded` then); SIGTERM prints the counters as one JSON line.
 
 One direction is a bottleneck followed by a length of wire:
 
@@ -116,6 +116,8 @@ class Line:
         up, down = _directions(profile)
         self.up = Direction(up, 1)
         self.down = Direction(down, 2)
+        self.changes = 0
+        """How often the profile was changed."""
         self._paths = ((left, right, self.up), (right, left, self.down))
 
     def configure(self, profile: dict[str, Any]) -> None:
@@ -182,7 +184,8 @@ def main(arguments: list[str]) -> int:
 
     def reload(_number: int, _frame: FrameType | None) -> None:
         line.configure(json.loads(path.read_text(encoding="utf-8")))
-        _say("profile loaded")
+        line.changes += 1
+        _say(f"profile {line.changes} loaded")
 
     def report(_number: int, _frame: FrameType | None) -> None:
         _say(json.dumps({"up": line.up.counters, "down": line.down.counters}))

@@ -1,14 +1,12 @@
-"""A configuration taken apart for those who carry it out: the kernel's part and the worker's.
-
-Made in a short-lived process (YAML and validation stay there), carried to the others as values.
-"""
+"""From a configuration file to what the processes need, see `mihomo_tproxy.compiled`."""
 
 from __future__ import annotations
 
 import logging
 import pickle
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from mihomo_tproxy.compiled import Compiled
 from mihomo_tproxy.config import load
 from mihomo_tproxy.dataplane.plan import KernelPlan
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
@@ -26,28 +24,6 @@ LEVELS: Final = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
-
-
-class Compiled(NamedTuple):
-    """What the supervisor keeps of a configuration."""
-
-    plan: KernelPlan
-    worker: bytes
-    """The pickled `Config`, for the workers alone."""
-    tproxy_port: int
-    rules: int
-    log_level: int
-    """As the logging module counts."""
-    warnings: tuple[str, ...]
-
-    def fixed(self) -> tuple[object, ...]:
-        """What a reload cannot change: processes, listeners and attachments made at start."""
-        return (self.plan.workers, self.plan.local, self.tproxy_port)
-
-    def keep_fixed(self, old: Compiled) -> Compiled:
-        """This configuration with the other's fixed part."""
-        plan = self.plan._replace(workers=old.plan.workers, local=old.plan.local)
-        return self._replace(plan=plan, tproxy_port=old.tproxy_port)
 
 
 def compile_file(path: Path) -> Compiled:

@@ -1,0 +1,111 @@
+"""A YAML document to a `Config`: mihomo's keys that do something here, and our `gateway` block.
+
+Invariants: every problem of the document is found in one pass; every key of the file is either
+used, or named in a warning: one warning for all of mihomo's keys that do nothing here, one for
+each key that nobody knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mihomo_tproxy.config.gateway import parse_gateway
+from mihomo_tproxy.config.hosts import parse_hosts
+from mihomo_tproxy.config.proxies import MAX_MARK, parse_interface, parse_proxies
+from mihomo_tproxy.config.report import Report
+from mihomo_tproxy.config.rules import parse_rules
+from mihomo_tproxy.config.schema import Config, LogLevel
+from mihomo_tproxy.config.section import Section, describe
+from mihomo_tproxy.errors import ConfigError, Problem
+from mihomo_tproxy.model.address import address_key, address_text
+from mihomo_tproxy.model.enums import TunnelMode
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.config.yaml import Document
+
+MAX_PORT: Final = 65535
+
+IGNORED_KEYS: Final = frozenset(
+    {
+        *("authentication", "clash-for-android", "disable-keep-alive", "dns", "etag-support"),
+        *("experimental", "external-controller", "external-controller-cors"),
+        *("external-controller-pipe", "external-controller-routing-mark"),
+        *("external-controller-tls", "external-controller-unix", "external-doh-server"),
+        *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
+        *("geo-auto-update", "geo-update-interval", "geodata-loader", "geodata-mode"),
+        *("geosite-matcher", "geox-url", "global-client-fingerprint", "global-ua"),
+        *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
+        *("lan-allowed-ips", "lan-disallowed-ips", "listeners", "mixed-port", "ntp", "port"),
+        *("profile", "proxy-groups", "proxy-providers", "redir-port", "rule-providers"),
+        *("secret", "skip-auth-prefixes", "sniffer", "socks-port", "ss-config", "sub-rules"),
+        *("tcp-concurrent", "tls", "tuic-server", "tun", "tunnels", "unified-delay"),
+        "vmess-config",
+    }
+)
+"""mihomo's top-level keys (1.19) that do nothing here."""
+
+
+def parse_document(document: Document) -> Config:
+    """The configuration of a document.
+
+    Raises:
+        ConfigError: it cannot be used; it carries every problem found.
+    """
+    if document.value is None:
+        raise ConfigError([*document.problems, Problem("", "the file is empty")])
+    if not isinstance(document.value, dict):
+        found = describe(document.value)
+        wrong = Problem("", f"expected a mapping, found {found}", document.line(""))
+        raise ConfigError([*document.problems, wrong])
+    report = Report(document)
+    config = _parse(report, Section(report, "", document.value))
+    problems = [*document.problems, *report.problems]
+    if problems:
+        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+    return config
+
+
+def _parse(report: Report, section: Section) -> Config:
+    proxies = parse_proxies(section)
+    rules = parse_rules(section, proxies)
+    hosts = parse_hosts(report, section.take("hosts"))
+    if hosts:
+        report.warning("hosts", "no effect in this version, which does not learn names")
+    values = Config(
+        mode=section.choice("mode", TunnelMode.RULE),
+        log_level=section.choice("log-level", LogLevel.INFO),
+        allow_lan=section.boolean("allow-lan", False),
+        bind_address=_bind_address(section),
+        ipv6=section.boolean("ipv6", True),
+        tproxy_port=section.integer("tproxy-port", 0, 0, MAX_PORT),
+        routing_mark=section.integer("routing-mark", 0, 0, MAX_MARK),
+        interface_name=parse_interface(section),
+        rules=rules,
+        proxies=proxies,
+        hosts=hosts,
+        gateway=parse_gateway(report, section.take("gateway")),
+    )
+    _warn_unused(report, section)
+    return replace(values, warnings=tuple(report.warnings))
+
+
+def _bind_address(section: Section) -> str:
+    text = section.text("bind-address", "*") or "*"
+    if text == "*":
+        return text
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        return address_text(address_key(text[1:-1] if bracketed else text))
+    except ValueError as error:
+        section.problem("bind-address", f"expected '*' or an address: {error}")
+        return "*"
+
+
+def _warn_unused(report: Report, section: Section) -> None:
+    ignored = sorted(key for key in section.keys if key in IGNORED_KEYS)
+    if ignored:
+        report.general_warning(f"ignored, no effect in this version: {', '.join(ignored)}")
+    for key in ignored:
+        section.take(key)
+    section.warn_unknown(IGNORED_KEYS)

@@ -1,0 +1,39 @@
+"""Membership of an address in many prefixes: sorted, disjoint ranges of keys and one bisection.
+
+Invariants: `starts` ascends strictly, ranges neither overlap nor touch, so the set of one family's
+whole space is one range. Look-up is O(log n); building is O(n log n).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mihomo_tproxy.matcher.cidr import Prefix
+
+
+class CidrSet:
+    """The union of prefixes. Immutable, picklable."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, prefixes: Iterable[Prefix] = ()) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for first, last in sorted((prefix.key, prefix.last) for prefix in prefixes):
+            if self._ends and first <= self._ends[-1] + 1:
+                self._ends[-1] = max(self._ends[-1], last)
+            else:
+                self._starts.append(first)
+                self._ends.append(last)
+
+    def __contains__(self, key: int) -> bool:
+        place = bisect_right(self._starts, key) - 1
+        return place >= 0 and key <= self._ends[place]
+
+    def __len__(self) -> int:
+        """The number of disjoint ranges."""
+        return len(self._starts)
