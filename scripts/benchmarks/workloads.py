@@ -11,6 +11,7 @@ in its sample, because a gateway that drops what is slow looks fast.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -66,19 +67,27 @@ def build_tools() -> None:
         subprocess.run([compiler, "-O2", "-Wall", "-o", binary, sources[0]], check=True)
 
 
+def _bound(argv: list[str], *, client: bool) -> list[str]:
+    """The command, bound to the processor of its end."""
+    usable = sorted(os.sched_getaffinity(0))
+    return ["taskset", "-c", str(usable[0 if client else -1]), *argv]
+
+
 def start_servers(rig: Rig) -> None:
     """Starts everything the loads talk to; it ends with the rig."""
     server = str(BUILD / "loadserver")
-    internet = rig.internet
-    internet.start([server, "http", str(HTTP_PORT), str(HTTP_BODY_BYTES)]).wait_for_port(HTTP_PORT)
-    internet.start([server, "udp-echo", str(UDP_PORT)]).wait_for_port(UDP_PORT, "udp")
-    internet.start([server, "hold", str(HOLD_PORT)]).wait_for_port(HOLD_PORT)
-    internet.start(["iperf3", "-s", "-p", str(IPERF_PORT)]).wait_for_port(IPERF_PORT)
+    for port, network, argv in (
+        (HTTP_PORT, "tcp", [server, "http", str(HTTP_PORT), str(HTTP_BODY_BYTES)]),
+        (UDP_PORT, "udp", [server, "udp-echo", str(UDP_PORT)]),
+        (HOLD_PORT, "tcp", [server, "hold", str(HOLD_PORT)]),
+        (IPERF_PORT, "tcp", ["iperf3", "-s", "-p", str(IPERF_PORT)]),
+    ):
+        rig.internet.start(_bound(argv, client=False)).wait_for_port(port, network)
 
 
 def _client(rig: Rig, argv: list[str], timeout: float) -> Any:
     """Runs a client that prints JSON."""
-    return json.loads(rig.clients[0].run(argv, timeout=timeout).stdout)
+    return json.loads(rig.clients[0].run(_bound(argv, client=True), timeout=timeout).stdout)
 
 
 def _loadgen(rig: Rig, mode: str, port: int, *arguments: object) -> list[str]:
