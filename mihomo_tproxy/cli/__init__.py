@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy import __version__
-from mihomo_tproxy.errors import GatewayError
+from mihomo_tproxy.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,6 +98,14 @@ def build_parser(*, with_rig: bool = True) -> argparse.ArgumentParser:
     return parser
 
 
+def _listing(error: ConfigError) -> str:
+    """One problem as a sentence, several below each other."""
+    problems = [str(problem) for problem in error.problems]
+    if len(problems) == 1:
+        return problems[0]
+    return "\n  ".join([f"the configuration has {len(problems)} errors:", *problems])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code. 0 fine, 1 failed, 2 bad usage or configuration, 3 datapath,
     4 worker, 5 rig, 130 interrupted."""
@@ -106,10 +114,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = build_parser(with_rig=given[:1] != ["run"]).parse_args(given)
         handler: Callable[[argparse.Namespace], int] = _check if args.test else args.handler
         return handler(args)
+    except ConfigError as error:
+        print(f"mihomo-tproxy: {_listing(error)}", file=sys.stderr)
+        return error.exit_code
     except GatewayError as error:
         print(f"mihomo-tproxy: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        print(f"mihomo-tproxy: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
