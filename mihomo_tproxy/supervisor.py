@@ -55,6 +55,7 @@ class Supervisor:
         self._config = config
         self._instance = Instance()
         self._generation = 1
+        self._touched = False
         self._links: list[int] = []
         self._compiled: Compiled
         self._marking: Marking
@@ -89,6 +90,7 @@ class Supervisor:
 
             return kernel.prepare(instance, plan.patterns)
 
+        self._touched = True
         self._marking = run_in_child(prepare, "loading the datapath")
         write_clients(instance.pins, plan)
         write_settings(instance.pins, plan, self._marking, self._generation)
@@ -156,7 +158,13 @@ class Supervisor:
             os.close(fd)
 
     def _stop(self) -> None:
-        """Filters and rules first, so that new flows go the kernel's way; then the relays."""
+        """Filters and rules first, so that new flows go the kernel's way; then the relays.
+
+        A start that failed before anything was touched leaves also a dead instance as it was.
+        """
+        if not self._touched:
+            self._instance.unlock()
+            return
         systemd.notify("STOPPING=1")
 
         def remove_all() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,6 @@ PLUGIN = "mihomo_tproxy.rig.pytest_plugin"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Loads the plugin unless the installed package's entry point has done so."""
-    module = __import__(PLUGIN, fromlist=["rig"])
+    module = importlib.import_module(PLUGIN)
     if not config.pluginmanager.is_registered(module):
         config.pluginmanager.register(module, PLUGIN)

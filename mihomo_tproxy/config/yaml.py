@@ -218,7 +218,7 @@ class _Builder:
             if is_merge:
                 self._merge(path, built.value, merged, line)
             else:
-                own[key] = built.value
+                own.setdefault(key, built.value)
         self._next()
         return _Built({**merged, **own} if merged else own, size)
 
@@ -250,9 +250,11 @@ class _Builder:
 
     def _scalar(self, path: str, event: yaml.ScalarEvent, line: int) -> Value:
         text: str = event.value
+        if event.tag == "!":
+            return text
         if event.implicit[0]:
             return resolve_plain(text)
-        if event.tag in (None, "!", _TAG + "str"):
+        if event.tag in (None, _TAG + "str"):
             return text
         value = resolve_plain(text)
         if event.tag == _TAG + "float" and type(value) is int:

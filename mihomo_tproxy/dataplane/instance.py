@@ -49,6 +49,13 @@ class Instance:
             ) from None
         self._lock_fd = fd
 
+    def unlock(self) -> None:
+        """Give the lock back, and the state file if there was nothing before."""
+        if not os.fstat(self._lock_fd).st_size:
+            self.state_path.unlink(missing_ok=True)
+            _remove_empty(RUN_DIR)
+        os.close(self._lock_fd)
+
     def is_running(self) -> bool:
         """Whether some process holds the lock."""
         try:
@@ -88,9 +95,14 @@ class Instance:
         unpin(self.pins)
         unpin(self.new_pins)
         self.state_path.unlink(missing_ok=True)
-        for empty in (self.pins.parent, RUN_DIR):
-            try:
-                empty.rmdir()
-            except OSError:
-                continue
+        _remove_empty(self.pins.parent)
+        _remove_empty(RUN_DIR)
         return found
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove a directory unless other namespaces' instances use it."""
+    try:
+        directory.rmdir()
+    except OSError:
+        return

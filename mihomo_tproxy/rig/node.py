@@ -41,9 +41,11 @@ class Node:
         """Its name in /run/netns."""
         self.plan = plan
         self.directory = directory
-        """Where the output of its programs is kept while the rig is up."""
+        """Where the output of its programs goes, one file for each."""
         self.processes: list[Process] = []
         """What `start` has started, in order."""
+        self.peers: dict[str, tuple[str, str]] = {}
+        """Per interface, the namespace and name of the other end of its link."""
 
     def __repr__(self) -> str:
         return f"<Node {self.name} in {self.netns}>"
@@ -190,8 +192,17 @@ class Node:
         self.ip(f"link set {interface} down")
 
     def link_up(self, interface: str) -> None:
-        """Brings a dropped link back with its addresses and routes."""
+        """Brings a dropped link back with its addresses and routes.
+
+        Returns when it carries traffic, unless its other end is down.
+        """
         self.configure(interface)
+        ends = [(self.netns, interface)]
+        if interface in self.peers:
+            ends.append(self.peers[interface])
+        if all(host.interface_flags(*end) & host.IFF_UP for end in ends):
+            for netns, name in ends:
+                host.wait_running(netns, [name])
 
     def add_address(self, interface: str, address: str) -> None:
         """Adds an address with prefix length, usable at once."""

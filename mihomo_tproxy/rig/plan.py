@@ -32,6 +32,9 @@ GATEWAY = "gateway"
 INTERNET = "internet"
 SWITCH = "switch"
 
+_FIRST_INDEX = 100
+"""Of interfaces; beyond what the kernel hands out by itself in a namespace this small."""
+
 
 @dataclass(slots=True)
 class InterfacePlan:
@@ -84,17 +87,24 @@ class LinkPlan:
     """Not None: a user-space line between TUN devices; None: a veth pair."""
     vlan: int | None = None
 
+    @property
+    def ends(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Both ends, the left one first."""
+        return self.left, self.right
+
     def veth(self, number: int, namespaces: dict[str, str]) -> str:
-        """Words for `ip` that create the pair; `number` makes its MAC addresses, always the same.
+        """Words for `ip` that create the pair; `number` makes its MAC addresses and its indexes.
 
         A link that was deleted and comes back keeps its addresses, as a cable does, so nobody's
-        neighbour table is wrong afterwards.
+        neighbour table is wrong afterwards. The indexes of a pair differ, because the kernel takes
+        its time (a second) to tell a bridge of the carrier when they are equal.
         """
-        (left, left_name), (right, right_name) = self.left, self.right
-        return (
-            f"link add {left_name} address {mac(number, 1)} netns {namespaces[left]} type veth "
-            f"peer name {right_name} address {mac(number, 2)} netns {namespaces[right]}"
-        )
+        ends = []
+        for end, (node, name) in enumerate((self.left, self.right), start=1):
+            index = _FIRST_INDEX + 2 * number + end
+            where = f"netns {namespaces[node]}"
+            ends.append(f"{name} index {index} address {mac(number, end)} {where}")
+        return f"link add {ends[0]} type veth peer name {ends[1]}"
 
 
 @dataclass(slots=True)

@@ -71,7 +71,7 @@ class Process:
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """What it has printed so far. Gone with the rig, unless that has a log directory."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def send_signal(self, number: int) -> None:

@@ -53,7 +53,7 @@ def _factory() -> Iterator[RigFactory]:
 
     def build(*args: Any, **kwargs: Any) -> Rig:
         """A rig that is up: from a Topology, or from the keywords of `Rig.standard`."""
-        rig = Rig(*args) if args else Rig.standard(**kwargs)
+        rig = Rig(*args, **kwargs) if args else Rig.standard(**kwargs)
         rig.up()
         mine.append(rig)
         _live.append(rig)

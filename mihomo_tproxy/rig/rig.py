@@ -41,8 +41,12 @@ STOP_TIMEOUT_S = 3.0
 class Rig:
     """The nodes of one topology. A context manager: up on entry, down on exit."""
 
-    def __init__(self, topology: Topology | None = None) -> None:
+    def __init__(
+        self, topology: Topology | None = None, *, log_directory: Path | None = None
+    ) -> None:
+        """With `log_directory`, what programs print is kept there after the rig is down."""
         self.topology = topology or Topology()
+        self.log_directory = log_directory
         self.plan = plan.make_plan(self.topology)
         self.nodes: dict[str, Node] = {}
         """By name; empty while the rig is down."""
@@ -64,13 +68,15 @@ class Rig:
         nat: bool = False,
         wan: WanProfile | None = None,
         name: str | None = None,
+        log_directory: Path | None = None,
     ) -> Rig:
         """A rig from the usual switches; see Topology. Raises RigError for what does not fit."""
         if bridged and switched:
             raise RigError("a LAN is bridged or switched, not both")
         mode = LanMode.BRIDGED if bridged else LanMode.SWITCHED if switched else LanMode.ROUTED
         return cls(
-            Topology(name=name, clients=clients, lan=mode, l3=l3, vlan=vlan, nat=nat, wan=wan)
+            Topology(name=name, clients=clients, lan=mode, l3=l3, vlan=vlan, nat=nat, wan=wan),
+            log_directory=log_directory,
         )
 
     @classmethod
@@ -175,13 +181,14 @@ class Rig:
 
     def set_wan(self, profile: WanProfile) -> None:
         """Changes what the WAN does to packets from now on. Needs a topology with a `wan`."""
+        directory = self._up().directory
         problems = profile.problems()
         if problems:
             raise RigError("\n".join(problems))
         line = self._lines.get(plan.INTERNET)
         if line is None:
             raise RigError("the WAN is a plain link; give the topology a wan profile")
-        path = self._up().directory / f"line-{plan.INTERNET}.json"
+        path = directory / f"line-{plan.INTERNET}.json"
         path.write_text(json.dumps(asdict(profile)), encoding="utf-8")
         self._wan_changes += 1
         line.send_signal(signal.SIGHUP)
@@ -196,8 +203,8 @@ class Rig:
         with suppress(RigError):
             self.node(link.left[0]).ip(f"link del {link.left[1]}")
         host.run_ip([link.veth(number, self._up().namespaces)])
-        for node, interface in (link.left, link.right):
-            self.node(node).configure(interface)
+        for end, interface in link.ends:
+            self.node(end).link_up(interface)
 
     def __enter__(self) -> Rig:
         self.up()
@@ -247,11 +254,16 @@ class Rig:
         )
 
     def _build(self, current: state.State) -> None:
+        logs = self.log_directory or current.directory
+        logs.mkdir(parents=True, exist_ok=True)
         host.run_ip([f"netns add {netns}" for netns in current.namespaces.values()])
         for name, node_plan in self.plan.nodes.items():
             netns = current.namespaces[name]
             host.write_sysctls(netns, node_plan.sysctls)
-            self.nodes[name] = Node(node_plan, netns, current.directory)
+            self.nodes[name] = Node(node_plan, netns, logs)
+        for link in self.plan.links:
+            for (end, interface), (peer, name) in (link.ends, link.ends[::-1]):
+                self.nodes[end].peers[interface] = (current.namespaces[peer], name)
         veths = []
         for number, link in enumerate(self.plan.links):
             if link.profile is None:
@@ -267,6 +279,8 @@ class Rig:
             process.wait_for_line("^ready")
         for node in self.nodes.values():
             node.configure()
+        for node in self.nodes.values():
+            host.wait_running(node.netns, node.plan.interfaces)
         if self.topology.nat:
             self.gateway.masquerade("wan0")
 

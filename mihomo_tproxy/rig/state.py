@@ -144,7 +144,7 @@ def ensure_mounts() -> None:
             if not host.mounted(kind):
                 host.mount(kind, target)
                 with (STATE_DIR / ".mounts").open("a", encoding="utf-8") as notes:
-                    notes.write(f"{target}\n")
+                    notes.write(f"{_mount_namespace()} {target}\n")
 
 
 def process_start(pid: int) -> int | None:
@@ -226,16 +226,22 @@ def clean(state: State) -> list[str]:
 
 
 def _unmount_all() -> list[str]:
-    """Undoes `ensure_mounts`; the lock is held."""
+    """Undoes `ensure_mounts`, as far as it was done in our mount namespace; the lock is held."""
     notes = STATE_DIR / ".mounts"
     problems = []
     if notes.exists():
         for line in notes.read_text(encoding="utf-8").splitlines():
-            try:
-                host.unmount(Path(line))
-            except RigError as error:
-                problems.append(str(error))
+            namespace, _, target = line.partition(" ")
+            if namespace == _mount_namespace():
+                try:
+                    host.unmount(Path(target))
+                except RigError as error:
+                    problems.append(str(error))
         notes.unlink()
         with suppress(OSError):
             (STATE_DIR / ".cgroup2").rmdir()
     return problems
+
+
+def _mount_namespace() -> str:
+    return str(os.stat("/proc/self/ns/mnt").st_ino)

@@ -1,7 +1,7 @@
 """`DST-PORT` and `SRC-PORT`: a list of ports and ranges, `80/443/8000-9000`.
 
-As in mihomo, a range may be written with its ends swapped and empty items are skipped; at most 28
-items are allowed.
+As in mihomo, a range may be written with its ends swapped or in brackets and empty items are
+skipped; at most 28 items are allowed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parse_ports(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _parse_range(item: str) -> tuple[int, int]:
-    first, dash, last = (part.strip() for part in item.partition("-"))
+    first, dash, last = (part.strip("[ ]") for part in item.partition("-"))
     ends = [_parse_port(item, first), _parse_port(item, last if dash else first)]
     return min(ends), max(ends)
 

@@ -90,6 +90,7 @@ def parse_rule(line: str) -> Rule:
     if not target or not (payload or kind == "MATCH"):
         shape = "MATCH,target" if kind == "MATCH" else f"{kind},payload,target"
         raise ValueError(f"incomplete rule {line!r}: it is written {shape}")
+    options = [option for option in options if option]
     for option in options:
         if option not in ("no-resolve", "src"):
             raise ValueError(f"unknown option {option!r}")

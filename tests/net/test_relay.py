@@ -162,9 +162,7 @@ def test_hundred_megabytes_both_ways_at_once(loop_factory):
         def work() -> None:
             import threading
 
-            other = threading.Thread(
-                target=lambda: sums.append(blast(server, client, 100_000_000))
-            )
+            other = threading.Thread(target=lambda: sums.append(blast(server, client, 100_000_000)))
             other.start()
             sums.append(blast(client, server, 100_000_000))
             other.join()

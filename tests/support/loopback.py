@@ -72,9 +72,7 @@ class RelayRig:
         self.reactor = Reactor(self.loop, self.clock)
         self.tracker = Tracker()
         self.pipes = PipePool(limit=pipe_limit)
-        self.context = RelayContext(
-            self.reactor, self.pipes, self.tracker, timeouts or Timeouts()
-        )
+        self.context = RelayContext(self.reactor, self.pipes, self.tracker, timeouts or Timeouts())
         self.engine = FixedEngine()
         self.outbounds = OutboundRegistry([Direct(self.context)])
         self.tunnel = Tunnel(self.context, self.engine, self.outbounds, flow_limit=flow_limit)

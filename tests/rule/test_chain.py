@@ -1,0 +1,41 @@
+"""The list of rules that can decide: where it ends, what it leaves out."""
+
+from __future__ import annotations
+
+from mihomo_tproxy.model import fields
+from mihomo_tproxy.rule.chain import chain
+from mihomo_tproxy.rule.registry import parse_rule
+
+
+def links(lines: list[str], *, names_observed: bool) -> list[tuple[str, int, bool]]:
+    rules = [parse_rule(line) for line in lines]
+    found = chain(rules, names_observed=names_observed)
+    return [(link.rule.target, link.depends, link.always) for link in found]
+
+
+LINES = [
+    "DOMAIN,a,1",
+    "DST-PORT,80,2",
+    "DOMAIN-WILDCARD,*,3",
+    "NETWORK,tcp,4",
+    "MATCH,5",
+    "MATCH,6",
+]
+
+
+def test_with_names() -> None:
+    both = fields.DOMAIN | fields.DST_PORT
+    assert links(LINES, names_observed=True) == [
+        ("1", fields.DOMAIN, False),
+        ("2", both, False),
+        ("3", both, False),
+        ("4", both | fields.NETWORK, False),
+        ("5", both | fields.NETWORK, True),
+    ]
+
+
+def test_without_names_a_domain_rule_is_a_constant() -> None:
+    assert links(LINES, names_observed=False) == [
+        ("2", fields.DST_PORT, False),
+        ("3", fields.DST_PORT, True),
+    ]

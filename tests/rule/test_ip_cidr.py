@@ -1,0 +1,35 @@
+"""IP-CIDR rules: either family by either kind, the source by `src`, unknown by none."""
+
+from __future__ import annotations
+
+import pytest
+from support.flows import metadata
+
+from mihomo_tproxy.rule.registry import parse_rule
+
+
+@pytest.mark.parametrize(
+    ("line", "address", "matches"),
+    [
+        ("IP-CIDR,10.0.0.0/8,out", "10.255.0.1", True),
+        ("IP-CIDR,10.0.0.9/8,out", "10.255.0.1", True),
+        ("IP-CIDR,10.0.0.0/8,out", "11.0.0.1", False),
+        ("IP-CIDR,10.0.0.0/8,out", "::ffff:10.0.0.1", True),
+        ("IP-CIDR6,10.0.0.0/8,out", "10.0.0.1", True),
+        ("IP-CIDR,2001:db8::/32,out", "2001:db8::1", True),
+        ("IP-CIDR6,2001:db8::/32,out", "2001:db9::1", False),
+        ("IP-CIDR6,::/0,out", "10.0.0.1", False),
+        ("IP-CIDR,0.0.0.0/0,out", "2001:db8::1", False),
+        ("IP-CIDR,0.0.0.0/0,out,no-resolve", "", False),
+        ("IP-CIDR6,::/0,out", "", False),
+    ],
+)
+def test_destination(line: str, address: str, matches: bool) -> None:
+    assert parse_rule(line).match(metadata(address, host="example.com")) is matches
+
+
+@pytest.mark.parametrize("line", ["SRC-IP-CIDR,10.0.0.0/8,out", "IP-CIDR,10.0.0.0/8,out,src"])
+def test_source(line: str) -> None:
+    rule = parse_rule(line)
+    assert rule.match(metadata("192.0.2.1", source="10.0.0.1"))
+    assert not rule.match(metadata("10.0.0.1", source="192.0.2.1"))

@@ -1,0 +1,103 @@
+"""Flows and rule lists for the rule tests: few distinct values, so random flows often agree."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from mihomo_tproxy.model.enums import InboundType, Network
+from mihomo_tproxy.model.metadata import Metadata
+
+ADDRESSES = (
+    "10.0.0.1",
+    "10.0.1.1",
+    "10.1.0.1",
+    "192.0.2.7",
+    "255.255.255.255",
+    "0.0.0.0",
+    "::",
+    "2001:db8::1",
+    "2001:db8:1::1",
+    "fd00::1",
+    "ffff::1",
+)
+HOSTS = ("", "example.com", "www.example.com", "notexample.com", "a.b.example.org", "com", "x..com")
+PORTS = (0, 22, 80, 443, 8080, 65535)
+CIDRS = (
+    "0.0.0.0/0",
+    "10.0.0.0/8",
+    "10.0.0.0/16",
+    "10.0.0.0/24",
+    "10.0.0.1/32",
+    "10.1.0.0/16",
+    "192.0.2.0/24",
+    "::/0",
+    "2001:db8::/32",
+    "2001:db8::/48",
+    "2001:db8::1/128",
+    "fd00::/8",
+)
+TARGETS = ("DIRECT", "REJECT", "REJECT-DROP", "GLOBAL", "out")
+
+
+def metadata(
+    destination: str = "192.0.2.7",
+    port: int = 443,
+    *,
+    host: str = "",
+    network: Network = Network.TCP,
+    source: str = "10.0.0.1",
+    source_port: int = 40000,
+) -> Metadata:
+    """A flow with defaults for what a test does not care about."""
+    inbound = InboundType.TPROXY
+    return Metadata(network, inbound, source, source_port, destination, port, host)
+
+
+def flows(hosts: tuple[str, ...] = HOSTS, *, named: bool = True) -> st.SearchStrategy[Metadata]:
+    """Random flows; `named` also gives some whose address is not known."""
+    return st.builds(
+        metadata,
+        st.sampled_from((*ADDRESSES, "") if named else ADDRESSES),
+        st.sampled_from(PORTS),
+        host=st.sampled_from(hosts),
+        network=st.sampled_from(Network),
+        source=st.sampled_from(ADDRESSES),
+        source_port=st.sampled_from(PORTS),
+    )
+
+
+_CIDR = st.sampled_from(CIDRS)
+_PORTS = st.sampled_from(("22", "80/443", "0-79", "8000-65535", "443-80"))
+_HEADS = st.one_of(
+    st.tuples(st.sampled_from(("IP-CIDR", "IP-CIDR6")), _CIDR),
+    st.tuples(st.just("SRC-IP-CIDR"), _CIDR),
+    st.tuples(st.sampled_from(("DST-PORT", "SRC-PORT")), _PORTS),
+    st.tuples(st.just("NETWORK"), st.sampled_from(("tcp", "UDP"))),
+    st.tuples(
+        st.sampled_from(("DOMAIN", "DOMAIN-SUFFIX")),
+        st.sampled_from(("example.com", "com", "b.example.org", ".com")),
+    ),
+    st.tuples(st.just("DOMAIN-KEYWORD"), st.sampled_from(("exam", "."))),
+    st.tuples(st.just("DOMAIN-REGEX"), st.sampled_from(("^www", ".*", "^$"))),
+    st.tuples(st.just("DOMAIN-WILDCARD"), st.sampled_from(("*.com", "*", "?*.org"))),
+)
+
+
+def rule_lines(heads: st.SearchStrategy = _HEADS) -> st.SearchStrategy[list[str]]:
+    """Random rule lists, half of which end in MATCH."""
+    target = st.sampled_from(TARGETS)
+    line = st.builds(lambda head, to: ",".join((*head, to)), heads, target)
+    last = st.one_of(st.just([]), target.map(lambda to: [f"MATCH,{to}"]))
+    return st.builds(lambda lines, end: lines + end, st.lists(line, max_size=10), last)
+
+
+def address_rule_lines() -> st.SearchStrategy[list[str]]:
+    """Rule lists that begin with address rules, so that much is static."""
+    return st.builds(
+        lambda some, rest: some + rest,
+        st.lists(
+            st.builds(lambda c, to: f"IP-CIDR,{c},{to}", _CIDR, st.sampled_from(TARGETS)),
+            max_size=8,
+        ),
+        rule_lines(),
+    )

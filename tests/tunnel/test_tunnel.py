@@ -1,0 +1,93 @@
+"""The tunnel: what the rules are asked, what the kernel is told, what a reload changes."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from support.loopback import FixedEngine, RelayRig, readable
+
+from mihomo_tproxy.model.enums import Network, Verdict
+from mihomo_tproxy.model.fields import DST_ADDR
+from mihomo_tproxy.outbound.direct import Direct
+from mihomo_tproxy.outbound.registry import OutboundRegistry
+
+
+class Notebook:
+    """A verdict map that writes down what it is taught."""
+
+    def __init__(self):
+        self.learnt = []
+
+    def learn(self, metadata, depends, verdict):
+        self.learnt.append((repr(metadata), depends, verdict))
+        return True
+
+
+def test_rules_see_both_ends_of_the_flow():
+    with RelayRig() as rig:
+        client, _server = rig.pair()
+        (metadata,) = rig.engine.asked
+        assert metadata.network is Network.TCP
+        assert (metadata.source, metadata.source_port) == client.getsockname()
+        assert (metadata.destination, metadata.destination_port) == rig.destination
+
+
+def test_direct_is_learnt_with_what_it_depends_on():
+    with RelayRig() as rig:
+        rig.engine = rig.tunnel.engine = FixedEngine(depends=DST_ADDR)
+        rig.tunnel.verdicts = notebook = Notebook()
+        rig.pair()
+        ((_, depends, verdict),) = notebook.learnt
+        assert (depends, verdict) == (DST_ADDR, Verdict.DIRECT)
+
+
+def test_direct_by_an_interface_of_its_own_is_not_learnt():
+    with RelayRig() as rig:
+        rig.tunnel.verdicts = notebook = Notebook()
+        rig.tunnel.outbounds = OutboundRegistry([Direct(rig.context, interface_name="lo")])
+        rig.connect()
+        rig.turn_until(lambda: rig.tracker.snapshot()["targets"][0]["opened"] == 1)
+        assert notebook.learnt == []
+
+
+def test_unknown_target_resets_and_counts():
+    with RelayRig() as rig:
+        rig.engine.decision = rig.engine.decision._replace(target="nowhere")
+        client = rig.connect()
+        rig.turn_until(lambda: rig.tracker.errors != {})
+        assert rig.tracker.errors == {"no-outbound": 1}
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_new_engine_decides_new_flows_and_leaves_old_ones():
+    with RelayRig() as rig:
+        client, server = rig.pair()
+        rig.tunnel.engine = FixedEngine("nowhere")
+        second = rig.connect()
+        rig.turn_until(lambda: rig.tracker.errors != {})
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+        client.sendall(b"old flow")
+        rig.turn_until(lambda: readable(server))
+        assert server.recv(64) == b"old flow"
+
+
+def test_datagram_without_an_outbound_is_counted_and_dropped():
+    with RelayRig() as rig:
+        rig.tunnel.engine = FixedEngine("nowhere")
+        rig.tunnel.handle_udp(memoryview(b"x"), ("127.0.0.1", 5000), ("127.0.0.1", 53))
+        assert rig.tracker.errors == {"no-outbound": 1}
+        assert rig.tunnel.nat.associations == {}
+
+
+def test_close_ends_udp():
+    with RelayRig() as rig:
+        rig.tunnel.nat._open_reply = lambda local, peer: socket.SocketType(
+            socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0
+        )
+        rig.tunnel.handle_udp(memoryview(b"x"), ("127.0.0.1", 5000), ("127.0.0.1", 5001))
+        assert rig.tracker.udp_live == 1
+        rig.tunnel.close()
+        assert rig.tracker.udp_live == 0
