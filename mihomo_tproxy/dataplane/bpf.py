@@ -144,27 +144,40 @@ class RunResult(NamedTuple):
     """The return value as a signed int: -1 is TC_ACT_UNSPEC."""
     mark: int
     """`skb->mark` afterwards."""
+    duration_ns: int
+    """The mean time of one run."""
 
 
 def run_program(
-    program: int, packet: bytes, *, mark: int = 0, ingress_ifindex: int = 0
+    program: int,
+    packet: bytes,
+    *,
+    mark: int = 0,
+    ingress_ifindex: int = 0,
+    gso_size: int = 0,
+    repeat: int = 1,
 ) -> RunResult:
-    """Run a tc program over one Ethernet frame (BPF_PROG_TEST_RUN), no interface needed."""
+    """Run a tc program over one Ethernet frame (BPF_PROG_TEST_RUN), no interface needed.
+
+    `repeat` runs see the same packet, changed by the runs before them.
+    """
     data = ctypes.create_string_buffer(packet, len(packet))
     context = (ctypes.c_uint32 * 48)()
-    context[2], context[9] = mark, ingress_ifindex
+    context[2], context[9], context[44] = mark, ingress_ifindex, gso_size
     out = (ctypes.c_uint32 * 48)()
     attr = _TestRun(
         prog_fd=program,
         data_size_in=len(packet),
         data_in=ctypes.addressof(data),
+        repeat=repeat,
         ctx_size_in=ctypes.sizeof(context),
         ctx_in=ctypes.addressof(context),
         ctx_size_out=ctypes.sizeof(out),
         ctx_out=ctypes.addressof(out),
     )
     _bpf(PROG_TEST_RUN, attr)
-    return RunResult(ctypes.c_int32(attr.retval).value, int(out[2]))
+    action = ctypes.c_int32(attr.retval).value
+    return RunResult(action, int(out[2]), int(attr.duration))
 
 
 def netns_cookie() -> int:
@@ -200,6 +213,7 @@ class Map:
         self._value = ctypes.create_string_buffer(slot * max(1, self.cpus))
         key, value = ctypes.addressof(self._key), ctypes.addressof(self._value)
         self._elem = _MapElem(fd, 0, key, value, 0)
+        self._gone = _MapElem(fd, 0, key, 0, 0)  # the kernel wants what it does not use to be zero
         self._step = _MapElem(fd, 0, key, ctypes.addressof(self._next), 0)
 
     @classmethod
@@ -262,7 +276,7 @@ class Map:
         """Remove a key; False when it was not there."""
         self._set_key(key)
         try:
-            _bpf(MAP_DELETE, self._elem)
+            _bpf(MAP_DELETE, self._gone)
         except FileNotFoundError:
             return False
         return True
