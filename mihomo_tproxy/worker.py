@@ -80,8 +80,7 @@ class Worker:
         """
         gateway = config.gateway
         raise_open_files(FILES_PER_FLOW * gateway.max_flows + OTHER_FILES)
-        timeouts = Timeouts(idle=gateway.tcp_idle_timeout)
-        self._context = RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
+        self._context = self._relay_context(config)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
             self._context,
@@ -98,6 +97,10 @@ class Worker:
             if config.tproxy_port:
                 self._listen_plain(family, config)
         self._publish()
+
+    def _relay_context(self, config: Config) -> RelayContext:
+        timeouts = Timeouts(idle=config.gateway.tcp_idle_timeout)
+        return RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
 
     def _listen_steered(self, family: int) -> None:
         """Listeners that only the kernel's map leads to; loopback, so nobody else finds them."""
@@ -162,9 +165,12 @@ class Worker:
 
     def reload(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
         """New flows meet the new rules from the next event on."""
+        self._context = self._relay_context(config)
         self._tunnel.engine = build_engine(config)
         self._tunnel.outbounds = self._outbounds(config)
+        raise_open_files(FILES_PER_FLOW * config.gateway.max_flows + OTHER_FILES)
         self._tunnel.flow_limit = config.gateway.max_flows
+        self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self.verdicts.configure(generation, masks)
         self.gc.freeze()
 
