@@ -43,7 +43,8 @@ def test_the_gateway_block_becomes_the_plan():
     made = plan(
         "routing-mark: 7\nipv6: false\n"
         "gateway: {lan: ['br-*'], bypass: [10.0.0.0/8], bypass-private: false, on-failure: closed,"
-        " workers: 3, local: true, clients: {include: [192.168.1.0/24], exclude: ['02:00:00:00:00:01']}}"
+        " workers: 3, local: true,"
+        " clients: {include: [192.168.1.0/24], exclude: ['02:00:00:00:00:01']}}"
     )
     assert made.patterns == ("br-*",)
     assert made.bypass == ((address_key("10.0.0.0"), 104),)
@@ -58,7 +59,7 @@ def test_the_gateway_block_becomes_the_plan():
 
 def test_the_worker_gets_the_whole_configuration():
     config = parse("gateway: {max-flows: 5}")
-    assert pickle.loads(compile_config(config).worker) == config
+    assert pickle.loads(compile_config(config).worker) == config  # noqa: S301 (ours)
 
 
 def test_log_levels_and_warnings_come_along():
