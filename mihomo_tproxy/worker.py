@@ -23,6 +23,7 @@ from mihomo_tproxy.dataplane.tables import open_map
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.errors import WorkerFailed
 from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_tcp, open_udp
+from mihomo_tproxy.limits import raise_open_files
 from mihomo_tproxy.model.fields import DOMAIN, INBOUND, NAMES_OBSERVED
 from mihomo_tproxy.net.gc_watch import GcWatch
 from mihomo_tproxy.net.icmp import Unreachable
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
+FILES_PER_FLOW: Final = 4
+"""Two sockets, and a pipe while it is bulky; pipes for both directions are rare."""
+OTHER_FILES: Final = 1024
 LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 ANY: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (allow-lan says so)
 
@@ -75,6 +79,7 @@ class Worker:
             WorkerFailed: an address is taken or not ours.
         """
         gateway = config.gateway
+        raise_open_files(FILES_PER_FLOW * gateway.max_flows + OTHER_FILES)
         self._context = self._relay_context(config)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
