@@ -36,9 +36,10 @@ ROUNDS: Final = 4
 READY_BATCH: Final = 64
 """Continuations run per dispatch."""
 SWEEP_PERIOD_S: Final = 1.0
-SWEEP_SLICE: Final = 1024
-"""Descriptors looked at before the loop gets its turn: about 50 microseconds."""
-SLICE_PAUSE_S: Final = 0.005
+SWEEP_SLICE: Final = 256
+"""Descriptors looked at before the loop gets its turn: 10 microseconds, and half a millisecond when
+all of them have something to do (128 flows that are given keepalive)."""
+SLICE_PAUSE_S: Final = 0.002
 BUFFER_BYTES: Final = 65536
 """The one read buffer: the largest UDP datagram fits, and it stays in the cache."""
 NEVER: Final = float("inf")
@@ -81,7 +82,7 @@ class Reactor:
         self._loop = loop
         self._clock = clock
         self._epoll = select.epoll()
-        self._table: list[Handler | None] = [None] * 1024
+        self._table: list[Handler | None] = [None] * SWEEP_SLICE
         self._retired: list[SocketType] = []
         self._ready: deque[Handler] = deque()
         self._busy = False
@@ -120,7 +121,7 @@ class Reactor:
         try:
             self._table[fd] = handler
         except IndexError:
-            self._table.extend([None] * (fd + 1024 - len(self._table)))
+            self._table.extend([None] * (fd + SWEEP_SLICE - len(self._table)))
             self._table[fd] = handler
 
     def rewatch(self, fd: int, events: int) -> None:
