@@ -199,16 +199,20 @@ def test_tcp_both_ways_with_a_half_close(gateway, hosts):
 
 @families
 def test_refused_server_resets_the_client(gateway, hosts):
-    with make(CLIENT, family_of(hosts[0]), socket.SOCK_STREAM) as client:
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            talk(client, (hosts[0], 4))
+    with (
+        make(CLIENT, family_of(hosts[0]), socket.SOCK_STREAM) as client,
+        pytest.raises((ConnectionResetError, BrokenPipeError)),
+    ):
+        talk(client, (hosts[0], 4))
 
 
 @families
 def test_reject(gateway, hosts):
-    with make(CLIENT, family_of(hosts[0]), socket.SOCK_STREAM) as client:
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            talk(client, (hosts[0], 81))
+    with (
+        make(CLIENT, family_of(hosts[0]), socket.SOCK_STREAM) as client,
+        pytest.raises((ConnectionResetError, BrokenPipeError)),
+    ):
+        talk(client, (hosts[0], 81))
     with make(CLIENT, family_of(hosts[0]), socket.SOCK_DGRAM) as client:
         client.connect((hosts[0], 81))
         client.send(b"x")
@@ -270,9 +274,11 @@ def test_datagram_sizes(gateway, hosts, size):
 @families
 def test_connection_to_the_listener_itself_does_not_loop(gateway, hosts):
     own = hosts[0].replace("81.2.2", "81.1.1").replace("81:2::2", "81:1::1")
-    with make(CLIENT, family_of(own), socket.SOCK_STREAM) as client:
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            talk(client, (own, PORT))
+    with (
+        make(CLIENT, family_of(own), socket.SOCK_STREAM) as client,
+        pytest.raises((ConnectionResetError, BrokenPipeError)),
+    ):
+        talk(client, (own, PORT))
 
 
 def test_clients_share_a_server(gateway):

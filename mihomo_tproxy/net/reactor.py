@@ -33,8 +33,8 @@ BATCH: Final = 256
 """Events taken from the kernel at once."""
 ROUNDS: Final = 4
 """Batches before the loop gets its turn."""
-READY_BATCH: Final = 64
-"""Continuations run per dispatch."""
+READY_SLICE_S: Final = 0.001
+"""Continuations start until this much time is used; then events are looked for again."""
 SWEEP_PERIOD_S: Final = 1.0
 SWEEP_SLICE: Final = 256
 """Descriptors looked at before the loop gets its turn: 10 microseconds, and half a millisecond when
@@ -167,7 +167,7 @@ class Reactor:
         for _ in range(ROUNDS):
             batch = poll(0, BATCH)
             if not batch and not self._ready:
-                return
+                return  # nothing is left to come back for
             self.now = self._clock()
             self.round += 1
             self._busy = True
@@ -184,6 +184,8 @@ class Reactor:
             self._busy = False
             if self._retired:
                 self._close_retired()
+        if self._ready:
+            self._book_turn()
 
     def sweep(self, start: int, end: int) -> None:
         """Expire the handlers of the descriptors `start` to `end - 1` that are past due."""
@@ -210,14 +212,15 @@ class Reactor:
         )
 
     def _run_ready(self) -> None:
-        for _ in range(min(len(self._ready), READY_BATCH)):
+        end = self._clock() + READY_SLICE_S
+        for _ in range(len(self._ready)):
             handler = self._ready.popleft()
             try:
                 handler.on_again()
             except Exception:
                 self._crashed(handler)
-        if self._ready:
-            self._book_turn()
+            if self._clock() >= end:
+                return
 
     def _book_turn(self) -> None:
         if not self._turn_booked and self._started:

@@ -35,7 +35,8 @@ BULK_BYTES: Final = 32768
 CALM_BYTES: Final = 16384
 """A bulky lane that moves less than this in a turn goes back to recv/send."""
 TURN_READS: Final = 8
-"""Reads, of either kind, before others get their turn."""
+TURN_SPLICES: Final = 2
+"""Reads of either kind before others get their turn: about half a millisecond."""
 
 CLIENT_EVENTS: Final = EPOLLIN | EPOLLRDHUP | EPOLLET
 """Without EPOLLOUT, which would wake every flow once for nothing; added when a client is slow."""
@@ -92,7 +93,19 @@ class RelayContext:
 class Lane:
     """One direction: reads `src`, writes `dst`, and keeps what `dst` did not take yet."""
 
-    __slots__ = ("backlog", "bulk", "done", "dst", "ended", "eof", "more", "pipe", "src", "total")
+    __slots__ = (
+        "backlog",
+        "bulk",
+        "done",
+        "dst",
+        "ended",
+        "eof",
+        "failed",
+        "more",
+        "pipe",
+        "src",
+        "total",
+    )
 
     def __init__(self, src: SocketType, dst: SocketType) -> None:
         self.src = src
@@ -103,6 +116,8 @@ class Lane:
         """Large reads in a row; from 2 on the lane splices. SPLICING once the sockets are ready."""
         self.ended = False
         """The peer's FIN is known to have arrived: a short read is the last."""
+        self.failed = False
+        """`src` was reset: what it had sent is delivered as far as there is room, then the RST."""
         self.eof = False
         """`src` has nothing more to say."""
         self.done = False
@@ -193,7 +208,7 @@ class Lane:
             self.bulk = SPLICING
         start = self.total
         state = MORE
-        for _ in range(TURN_READS):
+        for _ in range(TURN_SPLICES):
             try:
                 got = splice(self.src.fileno(), pipe.writer, pipe.size, flags=_SPLICE_FLAGS)
             except BlockingIOError:
@@ -206,7 +221,7 @@ class Lane:
             pipe.held = got
             if not self._empty(context, pipe):
                 return BLOCKED
-        if self.total - start < CALM_BYTES:
+        if 0 < self.total - start < CALM_BYTES:
             self.bulk = 0
         self.pipe = None
         context.pipes.give_back(pipe)
@@ -282,16 +297,18 @@ class Flow:
         if (
             events & EPOLLOUT
             and (outgoing.backlog is not None or outgoing.pipe is not None)
-            and not self._run(outgoing)
+            and not self._attend(outgoing)
         ):
             return
-        if not incoming.eof and events & _READABLE:
-            if events & EPOLLRDHUP and not events & EPOLLERR:
-                incoming.ended = True
-            if not self._run(incoming):
-                return
-        if events & EPOLLERR and not incoming.more:
-            self._on_error(incoming.src)
+        if incoming.eof or not events & _READABLE:
+            if events & EPOLLERR:
+                self._fail(incoming.src)
+            return
+        if events & EPOLLERR:
+            incoming.failed = True
+        elif events & EPOLLRDHUP:
+            incoming.ended = True
+        self._attend(incoming)
 
     def on_again(self) -> None:
         """Continue the lanes whose last turn was cut short."""
@@ -335,10 +352,25 @@ class Flow:
         self._context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
         return self._run(self._up)  # the client's first bytes are here already, as a rule
 
-    def _on_error(self, sock: SocketType) -> None:
+    def _fail(self, sock: SocketType) -> bool:
+        """Abort if a socket has an error pending; whether the flow is still open."""
         code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
         if code:
             self.abort(cause_of(code, "relay"))
+        return not code
+
+    def _attend(self, lane: Lane) -> bool:
+        """Run a lane now, or a bulky one after everybody's small business."""
+        if lane.bulk < 2:
+            return self._run(lane)
+        lane.more = True
+        self._queue()
+        return True
+
+    def _queue(self) -> None:
+        if not self._queued:
+            self._queued = True
+            self._context.reactor.again(self)
 
     def _run(self, lane: Lane) -> bool:
         """Give a lane its turn; whether the flow is still open afterwards."""
@@ -361,9 +393,9 @@ class Flow:
         if state == FINISHED:
             return self._finish(lane)
         if state == MORE:
-            if not self._queued:
-                self._queued = True
-                self._context.reactor.again(self)
+            self._queue()
+        elif lane.failed:
+            return self._fail(lane.src)
         elif state == BLOCKED and not up and not self._client_room:
             self._client_room = True
             self._context.reactor.rewatch(self._client_fd, CLIENT_EVENTS | EPOLLOUT)
