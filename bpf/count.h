@@ -20,11 +20,12 @@ static __always_inline void count_client(const struct addr *client, u32 route, u
 					 bool new_flow)
 {
 	struct addr key = *client;
-	struct client_counts *mine = client_stats.lookup(&key);
+	struct client_counts *mine;
 
 	count(route, bytes, new_flow);
 	if (route >= ROUTE_CLIENTS)
 		return;
+	mine = client_stats.lookup(&key);
 	if (!mine) {
 		struct client_counts zero = {};
 
@@ -33,7 +34,7 @@ static __always_inline void count_client(const struct addr *client, u32 route, u
 		if (!mine)
 			return;
 	}
-	mine->seen_ns = bpf_ktime_get_ns();
+	mine->seen_ns = bpf_ktime_get_coarse_ns();
 	asm volatile("" : "+r"(route)); /* the verifier wants to see the bound, not to infer it */
 	add(&mine->routes[route & (ROUTE_CLIENTS - 1)], bytes, new_flow);
 }

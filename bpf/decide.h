@@ -5,24 +5,6 @@
  * exactly the fields its decision depended on.
  */
 
-static __always_inline u32 ip4_of(const struct addr *a)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return ntohl((u32)(a->lo >> 32));
-#else
-	return (u32)a->lo;
-#endif
-}
-
-static __always_inline bool is_v4(const struct addr *a)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return a->hi == 0 && (u32)a->lo == 0xffff0000U;
-#else
-	return a->hi == 0 && a->lo >> 32 == 0xffffU;
-#endif
-}
-
 /* Multicast, broadcast, loopback, link-local and "this host": no configuration steers these. */
 static __always_inline bool is_unroutable(const struct addr *a)
 {

@@ -6,42 +6,47 @@
  * TC_ACT_UNSPEC lets filters of others on the same hook have their say after us.
  */
 
-#define UDP_FLOW_NS (180ULL * 1000000000) /* as conntrack keeps an assured UDP flow */
-#define UDP_TOUCH_NS (1000000000ULL)
-#define FRAGMENT_NS (30ULL * 1000000000) /* the reassembly timeout of Linux */
+#define FLOW_NS (180LL * 1000000000) /* as conntrack keeps an assured UDP flow; > TIME_WAIT */
+#define FLOW_TOUCH_NS 1000000000LL
+#define CLAIM_NS (2LL * 1000000000) /* longer than the relay needs to connect a socket */
+#define FRAGMENT_NS (30LL * 1000000000) /* the reassembly timeout of Linux */
 
 /* Whether a socket of this host holds the 4-tuple: 0 none, 1 live, 2 only TIME_WAIT. */
 #define HELD_NOT 0
 #define HELD_LIVE 1
 #define HELD_TIME_WAIT 2
 
-static __always_inline u32 tuple_of(const struct packet *p, struct bpf_sock_tuple *tuple)
+static __always_inline void tuple_of(const struct packet *p, struct bpf_sock_tuple *tuple)
 {
 	if (p->v6) {
 		__builtin_memcpy(tuple->ipv6.saddr, &p->src, 16);
 		__builtin_memcpy(tuple->ipv6.daddr, &p->dst, 16);
 		tuple->ipv6.sport = p->sport;
 		tuple->ipv6.dport = p->dport;
-		return sizeof(tuple->ipv6);
+		return;
 	}
 	tuple->ipv4.saddr = htonl(ip4_of(&p->src));
 	tuple->ipv4.daddr = htonl(ip4_of(&p->dst));
 	tuple->ipv4.sport = p->sport;
 	tuple->ipv4.dport = p->dport;
-	return sizeof(tuple->ipv4);
 }
 
 static __always_inline int held_tcp(struct __sk_buff *skb, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
-	u32 size = tuple_of(p, &tuple);
+	u32 zero = 0, *probe = probing.lookup(&zero);
 	int held = HELD_LIVE;
 	struct bpf_sock *sk;
 
+	if (!probe)
+		return HELD_NOT;
+	tuple_of(p, &tuple);
+	*probe = 1;
 	if (p->v6)
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	else
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	*probe = 0;
 	if (!sk)
 		return HELD_NOT;
 	if (sk->state == BPF_TCP_LISTEN)
@@ -56,14 +61,19 @@ static __always_inline int held_tcp(struct __sk_buff *skb, const struct packet *
 static __always_inline bool held_udp(struct __sk_buff *skb, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
+	u32 zero = 0, *probe = probing.lookup(&zero);
 	struct bpf_sock *sk;
 	bool held;
 
+	if (!probe)
+		return false;
 	tuple_of(p, &tuple);
+	*probe = 1;
 	if (p->v6)
 		sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	else
 		sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	*probe = 0;
 	if (!sk)
 		return false;
 	held = sk->state == BPF_TCP_ESTABLISHED;
@@ -111,62 +121,134 @@ static __always_inline bool is_steered_client(struct __sk_buff *skb, const struc
 	return included;
 }
 
-/* A flow nobody holds yet. `known`: the fields of it that are known. */
+/*
+ * A flow nobody holds yet. `known`: the fields of it that are known. Unless it `may_stay`, it passes
+ * by the relay only when there is none.
+ */
 static __always_inline int route_new(struct __sk_buff *skb, const struct settings *set,
 				     const struct packet *p, u32 known, bool may_stay)
 {
 	bool bypassed;
 	u32 verdict = prefix_verdict(set, &p->dst, &bypassed);
+	int past;
 
-	if (bypassed || !is_steered_client(skb, set, p))
-		return may_stay ? ROUTE_BYPASS : ROUTE_RELAY;
-	if (verdict == VERDICT_UNKNOWN)
-		verdict = cached_verdict(set, p, known);
-	if (verdict == VERDICT_DROP)
-		return ROUTE_DROP;
-	if (verdict == VERDICT_DIRECT && may_stay)
-		return ROUTE_KERNEL;
-	if (somebody_listens(set, p))
-		return ROUTE_RELAY;
-	return set->flags & FLAG_CLOSED ? ROUTE_CLOSED : ROUTE_OPEN;
-}
-
-/*
- * A segment follows its flow: if a socket of ours holds the 4-tuple it goes there, else it is the
- * kernel's. A SYN meets the same sockets (retransmitted, or a port reused in TIME_WAIT, which
- * then must not go past the socket that would catch the segments after it).
- */
-static __always_inline int follow_tcp(struct __sk_buff *skb, const struct packet *p, bool *may_stay)
-{
-	int held = held_tcp(skb, p);
-
-	if (held == HELD_LIVE)
-		return ROUTE_RELAY;
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
-		return held == HELD_TIME_WAIT ? ROUTE_RELAY : ROUTE_KERNEL;
-	*may_stay = held == HELD_NOT;
-	return ROUTE_NEW;
+	if (bypassed || !is_steered_client(skb, set, p)) {
+		past = ROUTE_BYPASS;
+	} else {
+		if (verdict == VERDICT_UNKNOWN)
+			verdict = cached_verdict(set, p, known);
+		if (verdict == VERDICT_DROP)
+			return ROUTE_DROP;
+		if (verdict == VERDICT_DIRECT)
+			past = ROUTE_KERNEL;
+		else
+			past = set->flags & FLAG_CLOSED ? ROUTE_CLOSED : ROUTE_OPEN;
+	}
+	if (may_stay && (past == ROUTE_BYPASS || past == ROUTE_KERNEL))
+		return past;
+	return somebody_listens(set, p) ? ROUTE_RELAY : past;
 }
 
 static __always_inline struct flow_key flow_of(const struct packet *p)
 {
-	struct flow_key key = { .src = p->src, .dst = p->dst, .sport = p->sport, .dport = p->dport };
+	struct flow_key key = { .src = p->src, .dst = p->dst, .sport = p->sport,
+				.dport = p->dport, .network = p->network };
 
 	return key;
 }
 
-static __always_inline int follow_udp(struct __sk_buff *skb, const struct packet *p)
+/* Whether the kernel forwards this flow, as far as that is remembered. */
+static __always_inline bool is_passing(const struct packet *p)
 {
 	struct flow_key key = flow_of(p);
-	u64 now = bpf_ktime_get_ns();
-	u64 *seen = flows.lookup(&key);
+	u64 now, *seen = flows.lookup(&key);
+	s64 age;
 
-	if (seen && now - *seen < UDP_FLOW_NS) {
-		if (now - *seen > UDP_TOUCH_NS)
-			*seen = now;
-		return ROUTE_KERNEL;
+	if (!seen)
+		return false;
+	now = bpf_ktime_get_coarse_ns();
+	age = now - *seen; /* below zero when another CPU touches it meanwhile */
+	if (age >= FLOW_NS)
+		return false;
+	if (age > FLOW_TOUCH_NS)
+		*seen = now;
+	return true;
+}
+
+/*
+ * Under SYN cookies no socket holds the flow before the segment that ends the handshake. Outside of
+ * a SYN flood the helper says no at once, from the listener's own memory.
+ */
+static __always_inline bool answers_cookie(const struct settings *set, const struct packet *p)
+{
+	struct tcphdr tcp = { .source = p->sport, .dest = p->dport, .seq = p->sequence,
+			      .ack_seq = p->acknowledged, .doff = 5, .ack = 1 };
+	struct bpf_sock *sk = find_listener(set, p->src.lo, p->sport, p->network, p->v6);
+	int refused;
+
+	if (!sk)
+		return false;
+	if (p->v6) {
+		struct ipv6hdr ip = { .version = 6 };
+
+		__builtin_memcpy(&ip.saddr, &p->src, sizeof(ip.saddr));
+		__builtin_memcpy(&ip.daddr, &p->dst, sizeof(ip.daddr));
+		refused = bpf_tcp_check_syncookie(sk, &ip, sizeof(ip), &tcp, sizeof(tcp));
+	} else {
+		struct iphdr ip = { .version = 4, .saddr = htonl(ip4_of(&p->src)),
+				    .daddr = htonl(ip4_of(&p->dst)) };
+
+		refused = bpf_tcp_check_syncookie(sk, &ip, sizeof(ip), &tcp, sizeof(tcp));
 	}
-	return held_udp(skb, p) ? ROUTE_RELAY : ROUTE_NEW;
+	bpf_sk_release(sk);
+	return !refused;
+}
+
+/*
+ * A segment follows its flow: if a socket of ours holds the 4-tuple it goes there, else it is the
+ * kernel's. A SYN meets the same sockets (retransmitted, or a port reused in TIME_WAIT). A flow
+ * that begins over a TIME_WAIT socket is the relay's, if there is one; otherwise it is remembered,
+ * so that the socket does not catch its later segments.
+ */
+static __always_inline int follow_tcp(struct __sk_buff *skb, const struct settings *set,
+				      const struct packet *p, bool *may_stay)
+{
+	u8 flags = p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN);
+	int held = held_tcp(skb, p);
+
+	if (held == HELD_LIVE)
+		return ROUTE_RELAY;
+	if (flags == TCP_SYN) {
+		*may_stay = held == HELD_NOT;
+		return ROUTE_NEW;
+	}
+	if (held == HELD_TIME_WAIT)
+		return is_passing(p) ? ROUTE_KERNEL : ROUTE_RELAY;
+	if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK && answers_cookie(set, p))
+		return ROUTE_RELAY;
+	/* The relay that held it may be gone: then only its verdict lets a segment pass. */
+	if ((set->flags & FLAG_CLOSED) && !somebody_listens(set, p))
+		return ROUTE_NEW;
+	return ROUTE_KERNEL;
+}
+
+/* Whether the relay was given the flow a moment ago. A verdict learnt meanwhile comes too late. */
+static __always_inline bool is_claimed(const struct packet *p)
+{
+	struct flow_key key = flow_of(p);
+	u64 *since = claimed.lookup(&key);
+
+	return since && (s64)(bpf_ktime_get_coarse_ns() - *since) < CLAIM_NS;
+}
+
+static __always_inline int follow_udp(struct __sk_buff *skb, const struct settings *set,
+				      const struct packet *p)
+{
+	if (is_passing(p))
+		return ROUTE_KERNEL;
+	if (held_udp(skb, p))
+		return ROUTE_RELAY;
+	return is_claimed(p) && somebody_listens(set, p) ? ROUTE_RELAY : ROUTE_NEW;
 }
 
 static __always_inline struct fragment_key fragment_of(const struct packet *p)
@@ -183,28 +265,38 @@ static __always_inline int follow_fragment(const struct packet *p)
 	struct fragment_key key = fragment_of(p);
 	struct fragment_value *first = fragments.lookup(&key);
 
-	if (first && bpf_ktime_get_ns() - first->seen_ns < FRAGMENT_NS)
+	if (first && (s64)(bpf_ktime_get_coarse_ns() - first->seen_ns) < FRAGMENT_NS)
 		return first->route;
 	return ROUTE_NEW;
 }
 
-/* What later packets of the flow, and later fragments of the datagram, will look for. */
-static __always_inline void remember(const struct packet *p, u32 route, bool new_flow)
+/* Only what held_tcp and held_udp cannot tell of a flow that began needs remembering. */
+static __always_inline void remember_flow(const struct packet *p, u32 route, bool may_stay)
 {
+	struct flow_key key = flow_of(p);
 	u64 now;
 
-	if (new_flow && p->network == IPPROTO_UDP && (route == ROUTE_KERNEL || route == ROUTE_OPEN)) {
-		struct flow_key key = flow_of(p);
-
-		now = bpf_ktime_get_ns();
+	if (p->network == IPPROTO_TCP && may_stay)
+		return;
+	if (route == ROUTE_KERNEL || route == ROUTE_OPEN ||
+	    (route == ROUTE_BYPASS && p->network == IPPROTO_TCP)) {
+		now = bpf_ktime_get_coarse_ns();
 		flows.update(&key, &now);
+	} else if (p->network == IPPROTO_TCP) {
+		flows.delete(&key);
+	} else if (route == ROUTE_RELAY) {
+		now = bpf_ktime_get_coarse_ns();
+		claimed.update(&key, &now);
 	}
-	if (p->fragment == FRAGMENT_FIRST) {
-		struct fragment_key key = fragment_of(p);
-		struct fragment_value value = { .seen_ns = bpf_ktime_get_ns(), .route = route };
+}
 
-		fragments.update(&key, &value);
-	}
+/* What later fragments of the datagram will look for. */
+static __always_inline void remember_fragment(const struct packet *p, u32 route)
+{
+	struct fragment_key key = fragment_of(p);
+	struct fragment_value value = { .seen_ns = bpf_ktime_get_coarse_ns(), .route = route };
+
+	fragments.update(&key, &value);
 }
 
 static __always_inline int route_flow(struct __sk_buff *skb, const struct settings *set,
@@ -219,14 +311,18 @@ static __always_inline int route_flow(struct __sk_buff *skb, const struct settin
 	} else {
 		known |= FIELD_SRC_PORT | FIELD_DST_PORT;
 		if (p->network == IPPROTO_TCP)
-			route = follow_tcp(skb, p, &may_stay);
+			route = follow_tcp(skb, set, p, &may_stay);
 		else
-			route = follow_udp(skb, p);
-		*new_flow = route == ROUTE_NEW;
+			route = follow_udp(skb, set, p);
+		*new_flow = route == ROUTE_NEW &&
+			    (p->network == IPPROTO_UDP || (p->tcp_flags & TCP_SYN));
 	}
 	if (route == ROUTE_NEW)
 		route = route_new(skb, set, p, known, may_stay);
-	remember(p, route, *new_flow);
+	if (*new_flow)
+		remember_flow(p, route, may_stay);
+	if (p->fragment == FRAGMENT_FIRST)
+		remember_fragment(p, route);
 	return route;
 }
 
@@ -277,18 +373,19 @@ int lan_ingress(struct __sk_buff *skb)
  */
 static __always_inline int route_down(struct __sk_buff *skb, const struct packet *p)
 {
-	struct flow_key key = { .src = p->dst, .dst = p->src, .sport = p->dport, .dport = p->sport };
+	struct flow_key key = { .src = p->dst, .dst = p->src, .sport = p->dport, .dport = p->sport,
+				.network = p->network };
 	u64 now, *seen;
 
 	if (!skb->ingress_ifindex)
 		return own.lookup((struct addr *)&p->src) ? ROUTE_DOWN_OWN : ROUTE_DOWN_RELAY;
 	if (p->network != IPPROTO_UDP || p->fragment == FRAGMENT_LATER)
 		return ROUTE_DOWN_KERNEL;
-	now = bpf_ktime_get_ns();
+	now = bpf_ktime_get_coarse_ns();
 	seen = flows.lookup(&key);
 	if (!seen)
 		flows.update(&key, &now);
-	else if (now - *seen > UDP_TOUCH_NS)
+	else if ((s64)(now - *seen) > FLOW_TOUCH_NS)
 		*seen = now;
 	return ROUTE_DOWN_KERNEL;
 }

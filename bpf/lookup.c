@@ -7,12 +7,15 @@
 
 int pick_listener(struct bpf_sk_lookup *ctx)
 {
-	u32 from = ctx->ingress_ifindex;
+	u32 from = ctx->ingress_ifindex, zero = 0;
+	u32 *probe = probing.lookup(&zero);
 	struct settings *set;
 	struct addr local, remote;
 	struct bpf_sock *sk;
 	bool v6 = ctx->family == 10; /* AF_INET6 */
 
+	if (probe && *probe)
+		return SK_DROP; /* "no socket", without a walk through the listeners */
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
 		return SK_PASS;
 	if (!lan.lookup(&from))

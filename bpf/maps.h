@@ -20,8 +20,14 @@ BPF_TABLE("hash", u32, u8, lan, 256);
 
 BPF_TABLE("lru_hash", struct verdict_key, struct verdict_value, verdicts, 65536);
 
-/* UDP flows the kernel forwards, by the LAN client's view, and when they were last seen (ns). */
+/*
+ * Flows the kernel forwards, by the LAN client's view, and when they were last seen (ns): UDP, and
+ * the rare TCP flow whose 4-tuple a TIME_WAIT socket of ours holds as well.
+ */
 BPF_TABLE("lru_hash", struct flow_key, u64, flows, 65536);
+
+/* UDP flows that were sent to the relay (ns), until it has connected a socket for them. */
+BPF_TABLE("lru_hash", struct flow_key, u64, claimed, 16384);
 
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment_value, fragments, 4096);
 
@@ -34,6 +40,12 @@ struct stat_key {
 	u32 worker;
 };
 BPF_TABLE("hash", struct stat_key, u64, worker_stats, 4096);
+
+/*
+ * Set while the classifier looks for the socket that holds a flow. The look-up goes on to listeners,
+ * which it has no use for, and so to pick_listener, on this CPU and before it returns.
+ */
+BPF_TABLE("percpu_array", u32, u32, probing, 1);
 
 /*
  * Listening sockets, by worker, protocol and family (slot_of). bcc's BPF_SOCKMAP has no lookup

@@ -24,6 +24,7 @@ struct packet {
 	u8 fragment;
 	u8 v6;
 	u32 fragment_id;
+	u32 sequence, acknowledged; /* network order */
 };
 
 #define TCP_FIN 0x01
@@ -48,9 +49,27 @@ static __always_inline struct addr mapped(u32 ip4)
 	return a;
 }
 
+static __always_inline u32 ip4_of(const struct addr *a)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return ntohl((u32)(a->lo >> 32));
+#else
+	return (u32)a->lo;
+#endif
+}
+
+static __always_inline bool is_v4(const struct addr *a)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return a->hi == 0 && (u32)a->lo == 0xffff0000U;
+#else
+	return a->hi == 0 && a->lo >> 32 == 0xffffU;
+#endif
+}
+
 static __always_inline int parse_ports(struct __sk_buff *skb, u32 offset, struct packet *p)
 {
-	u8 tcp[14];
+	u8 tcp[16] __attribute__((aligned(4)));
 	u16 ports[4];
 
 	if (p->network == IPPROTO_UDP) {
@@ -58,7 +77,7 @@ static __always_inline int parse_ports(struct __sk_buff *skb, u32 offset, struct
 			return PARSED_MALFORMED;
 		p->sport = ports[0];
 		p->dport = ports[1];
-		if (ntohs(ports[2]) < 8 && ports[2]) /* 0: a jumbogram (RFC 2675) */
+		if (ntohs(ports[2]) < 8 && (ports[2] || !p->v6)) /* 0: a jumbogram (RFC 2675) */
 			return PARSED_MALFORMED;
 		return PARSED_FLOW;
 	}
@@ -69,19 +88,24 @@ static __always_inline int parse_ports(struct __sk_buff *skb, u32 offset, struct
 	p->sport = *(u16 *)&tcp[0];
 	p->dport = *(u16 *)&tcp[2];
 	p->tcp_flags = tcp[13];
+	p->sequence = *(u32 *)&tcp[4];
+	p->acknowledged = *(u32 *)&tcp[8];
 	return PARSED_FLOW;
 }
 
 static __always_inline int parse_v4(struct __sk_buff *skb, u32 offset, struct packet *p)
 {
 	struct iphdr ip;
-	u32 header;
+	u32 header, total;
 	u16 frag;
 
 	if (!load(skb, offset, &ip, sizeof(ip)))
 		return PARSED_MALFORMED;
 	header = ip.ihl * 4;
-	if (ip.version != 4 || header < sizeof(ip) || ntohs(ip.tot_len) < header)
+	total = ntohs(ip.tot_len);
+	if (!total && skb->gso_size) /* aggregated beyond 64 KiB: the field cannot hold it */
+		total = skb->len;
+	if (ip.version != 4 || header < sizeof(ip) || total < header)
 		return PARSED_MALFORMED;
 	p->src = mapped(ip.saddr);
 	p->dst = mapped(ip.daddr);
@@ -96,6 +120,9 @@ static __always_inline int parse_v4(struct __sk_buff *skb, u32 offset, struct pa
 	}
 	if (frag & 0x2000)
 		p->fragment = FRAGMENT_FIRST;
+	/* What stands behind the packet's end is padding of the link: the stack will cut it off. */
+	if (total < header + (ip.protocol == IPPROTO_TCP ? 20 : 8))
+		return PARSED_MALFORMED;
 	return parse_ports(skb, offset + header, p);
 }
 
@@ -111,6 +138,9 @@ static __always_inline int parse_v6(struct __sk_buff *skb, u32 offset, struct pa
 		return PARSED_MALFORMED;
 	__builtin_memcpy(&p->src, &ip.saddr, sizeof(p->src));
 	__builtin_memcpy(&p->dst, &ip.daddr, sizeof(p->dst));
+	/* No such address is on any wire (RFC 4291); here it would meet the verdicts of IPv4. */
+	if (is_v4(&p->src) || is_v4(&p->dst))
+		return PARSED_MALFORMED;
 	next = ip.nexthdr;
 	offset += sizeof(ip);
 #pragma unroll
@@ -119,8 +149,9 @@ static __always_inline int parse_v6(struct __sk_buff *skb, u32 offset, struct pa
 			p->network = next;
 			return parse_ports(skb, offset, p);
 		}
+		/* AH too is left alone, as in IPv4: only the real peer can check it. */
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
-		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
+		    next != IPPROTO_FRAGMENT)
 			return PARSED_OTHER;
 		if (!load(skb, offset, ext, sizeof(ext)))
 			return PARSED_MALFORMED;
@@ -138,8 +169,6 @@ static __always_inline int parse_v6(struct __sk_buff *skb, u32 offset, struct pa
 			if (frag & 1) /* alone of its kind otherwise: an atomic fragment (RFC 6946) */
 				p->fragment = FRAGMENT_FIRST;
 			offset += 8;
-		} else if (next == IPPROTO_AH) {
-			offset += (ext[1] + 2) * 4;
 		} else {
 			offset += (ext[1] + 1) * 8;
 		}

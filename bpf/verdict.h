@@ -77,7 +77,7 @@ struct verdict_value {
 struct flow_key {
 	struct addr src, dst;
 	u16 sport, dport; /* network order */
-	u32 pad;
+	u32 network;
 };
 
 struct fragment_key {

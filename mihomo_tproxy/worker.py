@@ -40,7 +40,8 @@ from mihomo_tproxy.workers import receive_message, send_message
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mihomo_tproxy.config.schema import Config
+    from mihomo_tproxy.config.schema import Config, ProxySpec
+    from mihomo_tproxy.outbound.base import Outbound
 
 log = logging.getLogger("worker")
 
@@ -139,16 +140,22 @@ class Worker:
                 Direct(context, "GLOBAL", config.interface_name, mark),
                 Reject(tracker, self._unreachable),
                 RejectDrop(self.reactor, tracker),
-                *(
-                    Direct(
-                        context,
-                        proxy.name,
-                        proxy.interface_name or config.interface_name,
-                        proxy.routing_mark or mark,
-                    )
-                    for proxy in config.proxies
-                ),
+                *(self._outbound(proxy, config) for proxy in config.proxies),
             ]
+        )
+
+    def _outbound(self, proxy: ProxySpec, config: Config) -> Outbound:
+        """One entry of `proxies`."""
+        if proxy.type == "reject":
+            return Reject(self.tracker, self._unreachable, proxy.name)
+        return Direct(
+            self._context,
+            proxy.name,
+            proxy.interface_name or config.interface_name,
+            proxy.routing_mark or config.routing_mark,
+            kernel=not proxy.routing_mark,
+            udp=proxy.udp,
+            ip_version=proxy.ip_version,
         )
 
     def reload(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:

@@ -216,8 +216,9 @@ class TestNode:
 
 
 def reaches(node, destination):
-    done = node.run(["ping", "-c1", "-W1", destination], check=False)
-    return done.returncode == 0
+    """Whether one of two pings is answered; the first may meet a neighbour still unknown."""
+    done = node.run(["ping", "-c2", "-i0.2", "-W1", destination], check=False)
+    return " 0 received" not in done.stdout and done.returncode in (0, 1)
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -289,7 +290,8 @@ from mihomo_tproxy.rig import Rig, WanProfile
 rig = Rig.standard(wan=WanProfile(delay_ms=1), vlan=5)
 rig.up()
 rig.servers
-rig.clients[0].start(["sh", "-c", "trap '' TERM; sleep 300 & sleep 300"])
+stubborn = "trap '' TERM; sleep 300 & sleep 300 & echo on; wait"
+rig.clients[0].start(["sh", "-c", stubborn]).wait_for_line("on")
 (rig.pin_directory / "below").mkdir()
 print(rig.state.prefix, flush=True)
 sys.stdin.read()
@@ -297,8 +299,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_stays_when_the_holder_dies(rig_factory, number):
-    before = set(state.STATE_DIR.glob("*.json"))
+def test_nothing_stays_when_the_holder_dies(number):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER],
         stdin=subprocess.PIPE,
@@ -322,7 +323,6 @@ def test_nothing_stays_when_the_holder_dies(rig_factory, number):
     assert not found.directory.exists()
     assert state.leftovers(prefix) == []
     assert [pid for pid in programs if state.process_start(pid) == starts[pid]] == []
-    assert set(state.STATE_DIR.glob("*.json")) <= before
 
 
 def test_orphans_are_found_without_their_guardian(rig_factory):

@@ -199,10 +199,11 @@ def check_patterns(links: Sequence[Link], patterns: tuple[str, ...]) -> None:
         DataplaneError: naming the interface, and those there are.
     """
     names = [link.name for link in links if not link.loopback]
+    present = ", ".join(names) or "none"
     for pattern in patterns:
         if not any(sign in pattern for sign in "*?[") and pattern not in names:
             raise DataplaneError(
-                f"gateway.lan: there is no interface {pattern!r} (there are: {', '.join(names)}); "
+                f"gateway.lan: there is no interface {pattern!r} (there are: {present}); "
                 f"write {pattern + '*'!r} for one that may come later"
             )
 

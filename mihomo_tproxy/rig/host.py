@@ -28,9 +28,10 @@ NETNS_DIR = Path("/run/netns")
 BPFFS = Path("/sys/fs/bpf")
 COMMAND_TIMEOUT_S = 30.0
 RUNNING_TIMEOUT_S = 5.0
+IFF_UP, IFF_RUNNING = 0x1, 0x40
 
 _CLONE_NEWNET = 0x40000000
-_SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
+_SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_TAP, _IFF_NO_PI = 0x1, 0x2, 0x1000
 
@@ -122,16 +123,35 @@ def sysctl_path(name: str) -> Path:
 def wait_running(netns: str, interfaces: Iterable[str]) -> None:
     """Returns when the interfaces carry traffic. Raises RigError when they never do."""
     deadline = time.monotonic() + RUNNING_TIMEOUT_S
+    for name in interfaces:
+        while not interface_flags(netns, name) & IFF_RUNNING:
+            if time.monotonic() > deadline:
+                raise RigError(f"{name} in {netns} does not come up")
+            time.sleep(0.001)
+        _settle(netns, name)
+
+
+def _settle(netns: str, interface: str) -> None:
+    """Returns when the kernel has finished a change of the interface's state.
+
+    It says that an interface runs before it has given it a queue, and loses packets in between. It
+    does both under one lock; setting the flags as they are waits for that lock.
+    """
+    flags = interface_flags(netns, interface)
+    request = struct.pack("16sH22x", interface.encode(), flags)
     with inside(netns), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for name in interfaces:
-            request = struct.pack("16sH22x", name.encode(), 0)
-            while True:
-                flags = struct.unpack_from("16xH", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[0]
-                if flags & _IFF_RUNNING:
-                    break
-                if time.monotonic() > deadline:
-                    raise RigError(f"{name} in {netns} does not come up")
-                time.sleep(0.001)
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, request)
+
+
+def interface_flags(netns: str, interface: str) -> int:
+    """IFF_* of an interface (netdevice(7)). Raises RigError when there is none."""
+    request = struct.pack("16sH22x", interface.encode(), 0)
+    with inside(netns), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            flags: int = struct.unpack_from("16xH", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[0]
+        except OSError as error:
+            raise RigError(f"{interface} in {netns}: {error.strerror}") from None
+    return flags
 
 
 def open_tun(netns: str, name: str, *, ethernet: bool = False) -> int:

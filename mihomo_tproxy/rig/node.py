@@ -44,6 +44,8 @@ class Node:
         """Where the output of its programs goes, one file for each."""
         self.processes: list[Process] = []
         """What `start` has started, in order."""
+        self.peers: dict[str, tuple[str, str]] = {}
+        """Per interface, the namespace and name of the other end of its link."""
 
     def __repr__(self) -> str:
         return f"<Node {self.name} in {self.netns}>"
@@ -190,8 +192,19 @@ class Node:
         self.ip(f"link set {interface} down")
 
     def link_up(self, interface: str) -> None:
-        """Brings a dropped link back with its addresses and routes."""
+        """Brings a dropped link back with its addresses and routes.
+
+        Returns when it carries traffic, unless its other end is down.
+        """
         self.configure(interface)
+        ends = [(self.netns, interface)]
+        if interface in self.peers:
+            ends.append(self.peers[interface])
+        if all(host.interface_flags(*end) & host.IFF_UP for end in ends):
+            for netns, name in ends:
+                host.wait_running(netns, [name])
+                # Who was asked for while the link was down would be asked again only a second on.
+                host.run_ip([f"neigh flush dev {name} nud incomplete"], netns)
 
     def add_address(self, interface: str, address: str) -> None:
         """Adds an address with prefix length, usable at once."""

@@ -87,6 +87,11 @@ class LinkPlan:
     """Not None: a user-space line between TUN devices; None: a veth pair."""
     vlan: int | None = None
 
+    @property
+    def ends(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Both ends, the left one first."""
+        return self.left, self.right
+
     def veth(self, number: int, namespaces: dict[str, str]) -> str:
         """Words for `ip` that create the pair; `number` makes its MAC addresses and its indexes.
 

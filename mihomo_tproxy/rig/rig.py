@@ -203,10 +203,8 @@ class Rig:
         with suppress(RigError):
             self.node(link.left[0]).ip(f"link del {link.left[1]}")
         host.run_ip([link.veth(number, self._up().namespaces)])
-        for node, interface in (link.left, link.right):
-            self.node(node).configure(interface)
-        for node, interface in (link.left, link.right):
-            host.wait_running(self.node(node).netns, [interface])
+        for end, interface in link.ends:
+            self.node(end).link_up(interface)
 
     def __enter__(self) -> Rig:
         self.up()
@@ -263,6 +261,9 @@ class Rig:
             netns = current.namespaces[name]
             host.write_sysctls(netns, node_plan.sysctls)
             self.nodes[name] = Node(node_plan, netns, logs)
+        for link in self.plan.links:
+            for (end, interface), (peer, name) in (link.ends, link.ends[::-1]):
+                self.nodes[end].peers[interface] = (current.namespaces[peer], name)
         veths = []
         for number, link in enumerate(self.plan.links):
             if link.profile is None:

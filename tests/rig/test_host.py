@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -37,3 +38,10 @@ def test_a_missing_namespace_is_a_sentence():
 def test_mounts_are_read_from_the_kernel():
     assert Path("/proc") in host.mounted("proc")
     assert host.mounted("no-such-kind") == []
+
+
+def test_a_missing_interface_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(host, "inside", lambda netns: contextlib.nullcontext())
+    assert host.interface_flags("here", "lo") & 0x8
+    with pytest.raises(RigError, match="none0 in here: No such device"):
+        host.interface_flags("here", "none0")
