@@ -88,7 +88,7 @@ class Supervisor:
         def prepare() -> Marking:
             from mihomo_tproxy.dataplane import kernel
 
-            return kernel.prepare(instance, plan.patterns)
+            return kernel.prepare(instance, plan)
 
         self._touched = True
         self._marking = run_in_child(prepare, "loading the datapath")

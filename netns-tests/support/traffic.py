@@ -117,6 +117,16 @@ def wait_reset(sock: socket.socket) -> None:
     raise AssertionError(f"an orderly end after {len(data)} bytes, where a reset was due")
 
 
+def assert_resets(node: Node, address: str, port: int, *, timeout: float = TIMEOUT_S) -> None:
+    """A connection is accepted and reset, which may be so soon that connect(2) tells."""
+    try:
+        sock = connect(node, address, port, timeout=timeout)
+    except ConnectionResetError:
+        return
+    with sock:
+        wait_reset(sock)
+
+
 def send_pattern(sock: socket.socket, count: int) -> None:
     """Sends the pattern of `serving.pattern` and ends the sending side."""
     left = count
