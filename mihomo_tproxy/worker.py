@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
+DESCRIPTORS_PER_FLOW: Final = 3
+"""The two sockets of a TCP flow, and a share for UDP."""
+DESCRIPTORS_BESIDES: Final = 1024
+"""Listeners, pipes, maps and the loop's own."""
 LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 ANY: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (allow-lan says so)
 
@@ -74,6 +79,13 @@ class Worker:
             WorkerFailed: an address is taken or not ours.
         """
         gateway = config.gateway
+        wanted = DESCRIPTORS_PER_FLOW * gateway.max_flows + DESCRIPTORS_BESIDES
+        allowed = raise_descriptor_limit(wanted)
+        if allowed < wanted:
+            log.info(
+                "worker %d: %d descriptors (ulimit -n) are too few for max-flows: %d",
+                self._index, allowed, gateway.max_flows,
+            )  # fmt: skip
         timeouts = Timeouts(idle=gateway.tcp_idle_timeout)
         self._context = RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
         self.verdicts.configure(generation, masks)
@@ -226,6 +238,20 @@ def plain_host(family: int, config: Config) -> str:
     return (
         config.bind_address if (":" in config.bind_address) == (family == socket.AF_INET6) else ""
     )
+
+
+def raise_descriptor_limit(wanted: int) -> int:
+    """Room for `wanted` descriptors, or as many as the hard limit allows; how many there are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+        except (ValueError, OSError):  # without CAP_SYS_RESOURCE, or above fs.nr_open
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            return hard
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def run_worker(
