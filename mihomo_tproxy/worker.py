@@ -47,9 +47,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
-FILES_PER_FLOW: Final = 4
-"""Two sockets, and a pipe while it is bulky; pipes for both directions are rare."""
-OTHER_FILES: Final = 1024
+DESCRIPTORS_PER_FLOW: Final = 3
+"""The two sockets of a TCP flow, and a share for UDP."""
+DESCRIPTORS_BESIDES: Final = 1024
+"""Listeners, pipes, maps and the loop's own."""
 LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 ANY: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (allow-lan says so)
 
@@ -79,7 +80,13 @@ class Worker:
             WorkerFailed: an address is taken or not ours.
         """
         gateway = config.gateway
-        raise_open_files(FILES_PER_FLOW * gateway.max_flows + OTHER_FILES)
+        wanted = DESCRIPTORS_PER_FLOW * gateway.max_flows + DESCRIPTORS_BESIDES
+        allowed = raise_open_files(wanted)
+        if allowed < wanted:
+            log.info(
+                "worker %d: %d descriptors (ulimit -n) are too few for max-flows: %d",
+                self._index, allowed, gateway.max_flows,
+            )  # fmt: skip
         self._context = self._relay_context(config)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
