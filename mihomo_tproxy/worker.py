@@ -175,6 +175,7 @@ class Worker:
         self._context = self._relay_context(config)
         self._tunnel.engine = build_engine(config)
         self._tunnel.outbounds = self._outbounds(config)
+        raise_open_files(FILES_PER_FLOW * config.gateway.max_flows + OTHER_FILES)
         self._tunnel.flow_limit = config.gateway.max_flows
         self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self.verdicts.configure(generation, masks)
