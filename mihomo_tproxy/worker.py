@@ -242,15 +242,17 @@ def plain_host(family: int, config: Config) -> str:
 
 def raise_descriptor_limit(wanted: int) -> int:
     """Room for `wanted` descriptors, or as many as the hard limit allows; how many there are."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
-        except (ValueError, OSError):  # without CAP_SYS_RESOURCE, or above fs.nr_open
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            return hard
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return max(soft, wanted)
+    if wanted <= hard or hard == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return wanted
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+    except (ValueError, OSError):  # without CAP_SYS_RESOURCE, or above fs.nr_open
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return hard
     return wanted
 
 
