@@ -8,6 +8,7 @@
 
 #define FLOW_NS (180LL * 1000000000) /* as conntrack keeps an assured UDP flow; > TIME_WAIT */
 #define FLOW_TOUCH_NS 1000000000LL
+#define CLAIM_NS (2LL * 1000000000) /* longer than the relay needs to connect a socket */
 #define FRAGMENT_NS (30LL * 1000000000) /* the reassembly timeout of Linux */
 
 /* Whether a socket of this host holds the 4-tuple: 0 none, 1 live, 2 only TIME_WAIT. */
@@ -231,11 +232,23 @@ static __always_inline int follow_tcp(struct __sk_buff *skb, const struct settin
 	return ROUTE_KERNEL;
 }
 
-static __always_inline int follow_udp(struct __sk_buff *skb, const struct packet *p)
+/* Whether the relay was given the flow a moment ago. A verdict learnt meanwhile comes too late. */
+static __always_inline bool is_claimed(const struct packet *p)
+{
+	struct flow_key key = flow_of(p);
+	u64 *since = claimed.lookup(&key);
+
+	return since && (s64)(bpf_ktime_get_coarse_ns() - *since) < CLAIM_NS;
+}
+
+static __always_inline int follow_udp(struct __sk_buff *skb, const struct settings *set,
+				      const struct packet *p)
 {
 	if (is_passing(p))
 		return ROUTE_KERNEL;
-	return held_udp(skb, p) ? ROUTE_RELAY : ROUTE_NEW;
+	if (held_udp(skb, p))
+		return ROUTE_RELAY;
+	return is_claimed(p) && somebody_listens(set, p) ? ROUTE_RELAY : ROUTE_NEW;
 }
 
 static __always_inline struct fragment_key fragment_of(const struct packet *p)
@@ -271,6 +284,9 @@ static __always_inline void remember_flow(const struct packet *p, u32 route, boo
 		flows.update(&key, &now);
 	} else if (p->network == IPPROTO_TCP) {
 		flows.delete(&key);
+	} else if (route == ROUTE_RELAY) {
+		now = bpf_ktime_get_coarse_ns();
+		claimed.update(&key, &now);
 	}
 }
 
@@ -297,7 +313,7 @@ static __always_inline int route_flow(struct __sk_buff *skb, const struct settin
 		if (p->network == IPPROTO_TCP)
 			route = follow_tcp(skb, set, p, &may_stay);
 		else
-			route = follow_udp(skb, p);
+			route = follow_udp(skb, set, p);
 		*new_flow = route == ROUTE_NEW &&
 			    (p->network == IPPROTO_UDP || (p->tcp_flags & TCP_SYN));
 	}

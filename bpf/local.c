@@ -4,7 +4,24 @@
  * our mark, and the rule `fwmark MARK iif lo` turns its packets back to this host. Sockets that
  * carry any other mark belong to somebody's policy (ours: routing-mark) and are left alone.
  * The cgroup hierarchy spans network namespaces, so the cookie tells ours from others.
+ *
+ * A datagram of an unconnected socket takes the mark the socket had before the program ran: the
+ * first one goes the kernel's way, those after it the way of the last decision.
  */
+
+/* Bound to somebody else's address: a transparent proxy's answer, ours among them. */
+static __always_inline bool is_transparent(const struct bpf_sock *sk, bool v6)
+{
+	struct addr bound;
+
+	if (v6) {
+		bound.hi = (u64)sk->src_ip6[1] << 32 | sk->src_ip6[0];
+		bound.lo = (u64)sk->src_ip6[3] << 32 | sk->src_ip6[2];
+	} else {
+		bound = mapped(sk->src_ip4);
+	}
+	return !is_unroutable(&bound) && !own.lookup(&bound);
+}
 
 static __always_inline bool is_relayed(const struct settings *set, const struct packet *p)
 {
@@ -41,7 +58,7 @@ static __always_inline int steer_own(struct bpf_sock_addr *ctx, struct packet *p
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
 		return 1;
 	mark = sk->mark;
-	if (mark && mark != set->mark)
+	if ((mark && mark != set->mark) || is_transparent(sk, p->v6))
 		return 1;
 	p->network = ctx->protocol;
 	p->dport = (u16)ctx->user_port;

@@ -26,6 +26,9 @@ BPF_TABLE("lru_hash", struct verdict_key, struct verdict_value, verdicts, 65536)
  */
 BPF_TABLE("lru_hash", struct flow_key, u64, flows, 65536);
 
+/* UDP flows that were sent to the relay (ns), until it has connected a socket for them. */
+BPF_TABLE("lru_hash", struct flow_key, u64, claimed, 16384);
+
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment_value, fragments, 4096);
 
 BPF_TABLE("percpu_array", u32, struct count, totals, ROUTE_MAX);

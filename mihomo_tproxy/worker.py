@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -24,6 +23,7 @@ from mihomo_tproxy.dataplane.tables import open_map
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.errors import WorkerFailed
 from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_tcp, open_udp
+from mihomo_tproxy.limits import raise_open_files
 from mihomo_tproxy.model.fields import DOMAIN, INBOUND, NAMES_OBSERVED
 from mihomo_tproxy.net.gc_watch import GcWatch
 from mihomo_tproxy.net.icmp import Unreachable
@@ -41,15 +41,15 @@ from mihomo_tproxy.workers import receive_message, send_message
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mihomo_tproxy.config.schema import Config
+    from mihomo_tproxy.config.schema import Config, ProxySpec
+    from mihomo_tproxy.outbound.base import Outbound
 
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
-DESCRIPTORS_PER_FLOW: Final = 3
-"""The two sockets of a TCP flow, and a share for UDP."""
-DESCRIPTORS_BESIDES: Final = 1024
-"""Listeners, pipes, maps and the loop's own."""
+FILES_PER_FLOW: Final = 4
+"""Two sockets, and a pipe while it is bulky; pipes for both directions are rare."""
+OTHER_FILES: Final = 1024
 LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 ANY: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (allow-lan says so)
 
@@ -79,15 +79,8 @@ class Worker:
             WorkerFailed: an address is taken or not ours.
         """
         gateway = config.gateway
-        wanted = DESCRIPTORS_PER_FLOW * gateway.max_flows + DESCRIPTORS_BESIDES
-        allowed = raise_descriptor_limit(wanted)
-        if allowed < wanted:
-            log.info(
-                "worker %d: %d descriptors (ulimit -n) are too few for max-flows: %d",
-                self._index, allowed, gateway.max_flows,
-            )  # fmt: skip
-        timeouts = Timeouts(idle=gateway.tcp_idle_timeout)
-        self._context = RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
+        raise_open_files(FILES_PER_FLOW * gateway.max_flows + OTHER_FILES)
+        self._context = self._relay_context(config)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
             self._context,
@@ -104,6 +97,10 @@ class Worker:
             if config.tproxy_port:
                 self._listen_plain(family, config)
         self._publish()
+
+    def _relay_context(self, config: Config) -> RelayContext:
+        timeouts = Timeouts(idle=config.gateway.tcp_idle_timeout)
+        return RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
 
     def _listen_steered(self, family: int) -> None:
         """Listeners that only the kernel's map leads to; loopback, so nobody else finds them."""
@@ -148,23 +145,31 @@ class Worker:
                 Direct(context, "GLOBAL", config.interface_name, mark),
                 Reject(tracker, self._unreachable),
                 RejectDrop(self.reactor, tracker),
-                *(
-                    Direct(
-                        context,
-                        proxy.name,
-                        proxy.interface_name or config.interface_name,
-                        proxy.routing_mark or mark,
-                    )
-                    for proxy in config.proxies
-                ),
+                *(self._outbound(proxy, config) for proxy in config.proxies),
             ]
+        )
+
+    def _outbound(self, proxy: ProxySpec, config: Config) -> Outbound:
+        """One entry of `proxies`."""
+        if proxy.type == "reject":
+            return Reject(self.tracker, self._unreachable, proxy.name)
+        return Direct(
+            self._context,
+            proxy.name,
+            proxy.interface_name or config.interface_name,
+            proxy.routing_mark or config.routing_mark,
+            kernel=not proxy.routing_mark,
+            udp=proxy.udp,
+            ip_version=proxy.ip_version,
         )
 
     def reload(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
         """New flows meet the new rules from the next event on."""
+        self._context = self._relay_context(config)
         self._tunnel.engine = build_engine(config)
         self._tunnel.outbounds = self._outbounds(config)
         self._tunnel.flow_limit = config.gateway.max_flows
+        self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self.verdicts.configure(generation, masks)
         self.gc.freeze()
 
@@ -238,22 +243,6 @@ def plain_host(family: int, config: Config) -> str:
     return (
         config.bind_address if (":" in config.bind_address) == (family == socket.AF_INET6) else ""
     )
-
-
-def raise_descriptor_limit(wanted: int) -> int:
-    """Room for `wanted` descriptors, or as many as the hard limit allows; how many there are."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= wanted or soft == resource.RLIM_INFINITY:
-        return max(soft, wanted)
-    if wanted <= hard or hard == resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        return wanted
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
-    except (ValueError, OSError):  # without CAP_SYS_RESOURCE, or above fs.nr_open
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        return hard
-    return wanted
 
 
 def run_worker(

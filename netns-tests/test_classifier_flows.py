@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
+from struct import pack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -304,6 +305,19 @@ def test_a_udp_flow_that_passed_while_nobody_listened_stays(steer: Steering) -> 
     assert steer.run(datagram(C4, S4)).route is Route.OPEN
     steer.maps["listeners"].update_socket(1, steer.listeners[1].fileno())
     assert steer.run(datagram(C4, S4)).route is Route.KERNEL
+
+
+@pytest.mark.parametrize(("client", "server"), PAIRS)
+def test_a_udp_flow_given_to_the_relay_is_not_taken_back_before_it_has_a_socket(
+    steer: Steering, client: str, server: str
+) -> None:
+    assert steer.run(datagram(client, server)).route is Route.RELAY
+    steer.decide(f"{server}/{128 if ':' in server else 32}", Verdict.DIRECT)
+    assert steer.run(datagram(client, server)).route is Route.RELAY
+    assert steer.run(datagram(client, server, sport=40001)).route is Route.KERNEL
+    (claim,) = steer.maps["claimed"].keys()
+    steer.maps["claimed"].update(claim, pack("=Q", steer.monotonic_ns() - 3 * 10**9))
+    assert steer.run(datagram(client, server)).route is Route.KERNEL
 
 
 @pytest.mark.parametrize("verdict", [Verdict.PROXY, Verdict.DROP])

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy import __version__
-from mihomo_tproxy.errors import GatewayError
+from mihomo_tproxy.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +45,12 @@ def _cleanup(_args: argparse.Namespace) -> int:
     from mihomo_tproxy.cli.cleanup import cleanup
 
     return cleanup()
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from mihomo_tproxy.cli.demo import demo
+
+    return demo(args)
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
@@ -82,11 +88,22 @@ def build_parser(*, with_rig: bool = True) -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument("-w", dest="watch", action="store_true", help="again every second")
     command("cleanup", _cleanup, "remove everything a dead instance left in this namespace")
+    demo = command("demo", _demo, "show the gateway at work, in namespaces of this machine")
+    demo.add_argument("--once", action="store_true", help="end after the table")
+    demo.add_argument("--json", action="store_true", help="print the table as JSON")
     if with_rig:
         from mihomo_tproxy.cli.rig import add_parser
 
         add_parser(commands)
     return parser
+
+
+def _listing(error: ConfigError) -> str:
+    """One problem as a sentence, several below each other."""
+    problems = [str(problem) for problem in error.problems]
+    if len(problems) == 1:
+        return problems[0]
+    return "\n  ".join([f"the configuration has {len(problems)} errors:", *problems])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,10 +114,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = build_parser(with_rig=given[:1] != ["run"]).parse_args(given)
         handler: Callable[[argparse.Namespace], int] = _check if args.test else args.handler
         return handler(args)
+    except ConfigError as error:
+        print(f"mihomo-tproxy: {_listing(error)}", file=sys.stderr)
+        return error.exit_code
     except GatewayError as error:
         print(f"mihomo-tproxy: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        print(f"mihomo-tproxy: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

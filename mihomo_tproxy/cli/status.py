@@ -156,6 +156,6 @@ def _targets_table(counters: dict[str, int]) -> str:
             bytes_text(counters.get(f"down-bytes:{name}", 0)),
         ]
         for name in sorted(names)
-        if counters[f"opened:{name}"]
+        if counters[f"opened:{name}"] and not name.endswith(":")  # not yet at any target
     ]
     return render(["target", "opened", "closed", "up", "down"], rows) if rows else ""

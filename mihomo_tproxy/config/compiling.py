@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.compiled import Compiled
 from mihomo_tproxy.config import load
-from mihomo_tproxy.dataplane.plan import KernelPlan
+from mihomo_tproxy.dataplane.plan import OWN_MARK, KernelPlan
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
 from mihomo_tproxy.rule.static import masks, static_prefixes
 
@@ -37,6 +38,8 @@ def compile_file(path: Path) -> Compiled:
 
 def compile_config(config: Config) -> Compiled:
     """Take a valid configuration apart."""
+    if config.gateway.local and not config.routing_mark:
+        config = replace(config, routing_mark=OWN_MARK)
     return Compiled(
         plan=_kernel_plan(config),
         worker=pickle.dumps(config, pickle.HIGHEST_PROTOCOL),

@@ -16,13 +16,15 @@ from mihomo_tproxy.dataplane.pins import BPFFS, unpin
 from mihomo_tproxy.errors import DataplaneError
 
 RUN_DIR: Final = Path("/run/mihomo-tproxy")
+OWN_NETNS: Final = Path("/proc/self/ns/net")
 
 
 class Instance:
     """The places of one network namespace's gateway."""
 
-    def __init__(self) -> None:
-        self.number = os.stat("/proc/self/ns/net").st_ino
+    def __init__(self, netns: Path = OWN_NETNS) -> None:
+        """Of the namespace a path names: this process's, or one of /run/netns."""
+        self.number = os.stat(netns).st_ino
         self.pins = BPFFS / "mihomo-tproxy" / str(self.number)
         self.new_pins = self.pins.with_name(f"{self.number}-new")
         self.state_path = RUN_DIR / f"{self.number}.json"

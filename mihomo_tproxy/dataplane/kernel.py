@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.dataplane.plan import KernelPlan
 
 
-def prepare(instance: Instance, patterns: tuple[str, ...]) -> Marking:
+def prepare(instance: Instance, plan: KernelPlan) -> Marking:
     """Load and pin the programs and choose the numbers to steer with.
 
     What an earlier instance left keeps working until `synchronise` takes it over. On failure
@@ -37,8 +37,8 @@ def prepare(instance: Instance, patterns: tuple[str, ...]) -> Marking:
         DataplaneError: with what is missing.
     """
     host = netlink.look()
-    check_patterns(host.links, patterns)
-    marking = choose_marking(host.rules, host.tables)
+    check_patterns(host.links, plan.patterns)
+    marking = choose_marking(host.rules, host.tables, plan.routing_mark)
     unpin(instance.new_pins)
     load(instance.new_pins)
     instance.adopt_new_pins()

@@ -31,8 +31,8 @@ PROGRAMS = {
 """Name -> (program type, expected attach type or -1), numbers of `enum bpf_prog_type` and
 `enum bpf_attach_type`."""
 MAPS = (
-    "settings", "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "fragments",
-    "totals", "client_stats", "worker_stats", "listeners",
+    "settings", "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "claimed",
+    "fragments", "totals", "client_stats", "worker_stats", "listeners",
 )  # fmt: skip
 INCLUDE = re.compile(r'^#include "([a-z_]+\.[ch])"$', re.MULTILINE)
 

@@ -132,8 +132,11 @@ def _run_loader(interpreter: str, arguments: list[str]) -> tuple[dict[str, Any],
 
 
 def _explain(stage: str, error: str, output: str) -> str:
-    if "Operation not permitted" in error + output and os.geteuid() != 0:
-        return "loading BPF programs needs root"
+    if "Operation not permitted" in error + output:
+        return (
+            "loading BPF programs is not permitted: root with CAP_BPF, CAP_NET_ADMIN and "
+            "CAP_SYS_ADMIN is needed, as a container or service may not have it"
+        )
     if stage == "load":
         return f"{error} (kernel {os.uname().release}; 5.15 or newer is needed)"
     reasons = [line.strip() for line in output.splitlines() if "error:" in line]

@@ -8,6 +8,7 @@ again by name or protocol number, so `remove_all` needs no memory of what was do
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import contextmanager
 from functools import partial
 from socket import AF_INET, AF_INET6
@@ -51,7 +52,7 @@ def _named(what: str) -> Iterator[None]:
     except NetlinkError as error:
         if error.code == errno.EPERM:
             raise NetlinkFailed(f"{what}: root (CAP_NET_ADMIN) is needed") from error
-        raise NetlinkFailed(f"{what}: {error}") from error
+        raise NetlinkFailed(f"{what}: {os.strerror(error.code)}") from error
 
 
 def observe(ipr: IPRoute) -> Host:
@@ -200,7 +201,7 @@ def _local_route(ipr: IPRoute, family: int, table: int, source: str | None = Non
     arguments = _route_arguments(family, table)
     if source:
         arguments["prefsrc"] = source
-    with _named(f"cannot add the local route in table {table}"):
+    with _named(f"cannot add the local route on lo in table {table}"):
         ipr.route("replace", **arguments)
 
 
@@ -256,7 +257,9 @@ def _delete_rule(ipr: IPRoute, rule: Rule) -> None:
         ipr.rule("del", **_rule_arguments(rule))
     except NetlinkError as error:
         if error.code != errno.ENOENT:
-            raise NetlinkFailed(f"cannot remove the policy rule for {rule.iif}: {error}") from error
+            raise NetlinkFailed(
+                f"cannot remove the policy rule for {rule.iif}: {os.strerror(error.code)}"
+            ) from error
 
 
 def _attach(ipr: IPRoute, link: Link, ingress_fd: int, egress_fd: int, *, fresh: bool) -> bool:
@@ -271,7 +274,7 @@ def _attach(ipr: IPRoute, link: Link, ingress_fd: int, egress_fd: int, *, fresh:
     except NetlinkError as error:
         if error.code in (errno.ENODEV, errno.ENXIO):
             return False
-        raise NetlinkFailed(f"cannot attach to {link.name}: {error}") from error
+        raise NetlinkFailed(f"cannot attach to {link.name}: {os.strerror(error.code)}") from error
     return True
 
 
@@ -326,7 +329,9 @@ def _detach(ipr: IPRoute, index: int) -> None:
             ipr.tc("del", "clsact", index)
     except NetlinkError as error:
         if error.code not in (errno.ENODEV, errno.ENXIO, errno.ENOENT):
-            raise NetlinkFailed(f"cannot detach from interface {index}: {error}") from error
+            raise NetlinkFailed(
+                f"cannot detach from interface {index}: {os.strerror(error.code)}"
+            ) from error
 
 
 def remove_all() -> list[str]:
@@ -370,5 +375,5 @@ def _delete_route(ipr: IPRoute, family: int, table: int) -> None:
     except NetlinkError as error:
         if error.code != errno.ESRCH:
             raise NetlinkFailed(
-                f"cannot remove the local route in table {table}: {error}"
+                f"cannot remove the local route in table {table}: {os.strerror(error.code)}"
             ) from error

@@ -22,11 +22,14 @@ FILTER_NAME: Final = "mihomo_tproxy"
 FULL_MASK: Final = 0xFFFFFFFF
 
 MARKS: Final = (
-    0x20000000, 0x10000000, 0x08000000, 0x04000000, 0x02000000, 0x01000000, 0x40000000,
+    0x20000000, 0x10000000, 0x08000000, 0x04000000, 0x02000000, 0x40000000,
     0x00008000, 0x00004000, 0x00000800, 0x00000400,
 )  # fmt: skip
 """Bits to choose the steering mark from. Tailscale uses 0xff0000, mwan3 0x3f00, Kubernetes and
 Docker 0x4000 and 0x8000, wg-quick whole values without a mask."""
+OWN_MARK: Final = 0x01000000
+"""Of the daemon's own sockets while the gateway's own traffic is steered and no `routing-mark` is
+set: without a mark their packets would come back to it."""
 TABLES: Final = range(2330, 2400, 2)
 PRIORITY: Final = 900
 """Of our rules: after `local`, before mwan3 (1001), Tailscale (5210) and main (32766)."""
@@ -133,15 +136,18 @@ class KernelPlan(NamedTuple):
         )
 
 
-def choose_marking(rules: Iterable[Rule], tables: Iterable[int]) -> Marking:
+def choose_marking(rules: Iterable[Rule], tables: Iterable[int], routing_mark: int = 0) -> Marking:
     """A mark, two tables and a priority that nobody uses.
+
+    `routing_mark` is on packets that must not be steered.
 
     Raises:
         DataplaneError: every candidate is taken.
     """
     foreign = [rule for rule in rules if rule.protocol != PROTOCOL]
     used = {rule.table for rule in foreign} | set(tables)
-    mark = next((bit for bit in MARKS if not any(_clashes(rule, bit) for rule in foreign)), None)
+    free = (bit for bit in MARKS if not bit & routing_mark)
+    mark = next((bit for bit in free if not any(_clashes(rule, bit) for rule in foreign)), None)
     table = next((t for t in TABLES if t not in used and t + 1 not in used), None)
     if mark is None or table is None:
         what = "mark bit" if mark is None else "routing table"
@@ -199,10 +205,11 @@ def check_patterns(links: Sequence[Link], patterns: tuple[str, ...]) -> None:
         DataplaneError: naming the interface, and those there are.
     """
     names = [link.name for link in links if not link.loopback]
+    present = ", ".join(names) or "none"
     for pattern in patterns:
         if not any(sign in pattern for sign in "*?[") and pattern not in names:
             raise DataplaneError(
-                f"gateway.lan: there is no interface {pattern!r} (there are: {', '.join(names)}); "
+                f"gateway.lan: there is no interface {pattern!r} (there are: {present}); "
                 f"write {pattern + '*'!r} for one that may come later"
             )
 

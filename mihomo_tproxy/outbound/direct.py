@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 TURN_DATAGRAMS: Final = 64
 """Datagrams taken from one socket before others get their turn."""
+_ONLY: Final = {"ipv4": AF_INET6, "ipv6": AF_INET}
+"""`ip-version` -> the family it bars; the others only choose among a name's addresses."""
 _STREAM: Final = SOCK_STREAM | SOCK_NONBLOCK
 _DATAGRAM: Final = SOCK_DGRAM | SOCK_NONBLOCK
 
@@ -49,9 +51,17 @@ class Direct:
         name: str = "DIRECT",
         interface_name: str = "",
         routing_mark: int = 0,
+        *,
+        kernel: bool = True,
+        udp: bool = True,
+        ip_version: str = "dual",
     ) -> None:
+        """`kernel`: whether the kernel may forward later flows by itself, without these options."""
         self.name = name
-        self.verdict = Verdict.UNKNOWN if interface_name else Verdict.DIRECT
+        kernel = kernel and udp and not interface_name and ip_version not in _ONLY
+        self.verdict = Verdict.DIRECT if kernel else Verdict.UNKNOWN
+        self._udp = udp
+        self._barred = _ONLY.get(ip_version, 0)
         self._context = context
         self._tracker = tracker = context.tracker
         self._traffic = tracker.traffic(name, Network.TCP)
@@ -64,8 +74,11 @@ class Direct:
         server = None
         tracker = self._tracker
         tracker.flow_opened(self._traffic)
+        family = AF_INET if len(destination) == 2 else AF_INET6
         try:
-            server = SocketType(AF_INET if len(destination) == 2 else AF_INET6, _STREAM, 0)
+            if family == self._barred:
+                raise OSError(errno.ENETUNREACH, "barred by ip-version")
+            server = SocketType(family, _STREAM, 0)
             if self._bound:
                 self._bind(server)
             code = server.connect_ex(destination)
@@ -80,19 +93,22 @@ class Direct:
         client.close()
         tracker.flow_closed(self._traffic, cause_of(code, "dial"))
 
-    def open_udp(self, sink: PacketSink) -> DirectLink:
+    def open_udp(self, sink: PacketSink) -> DirectLink | None:
         """One unconnected socket per family: any remote may answer it (full cone)."""
-        return DirectLink(self._context.reactor, self, sink)
+        return DirectLink(self._context.reactor, self, sink) if self._udp else None
 
     def refuse_udp(self, client: SocketAddress, destination: SocketAddress, size: int) -> None:
-        """Never asked: every datagram has a link."""
+        """`udp: false`: the datagram is lost, and counted."""
+        self._tracker.count("udp-disabled")
 
     def packet_socket(self, family: int) -> SocketType:
         """An unbound datagram socket with this outbound's interface and mark.
 
         Raises:
-            OSError: no descriptor, or the interface does not exist.
+            OSError: no descriptor, the family is barred, or the interface does not exist.
         """
+        if family == self._barred:
+            raise OSError(errno.ENETUNREACH, "barred by ip-version")
         sock = SocketType(family, _DATAGRAM, 0)
         try:
             if self._bound:

@@ -203,6 +203,8 @@ class Node:
         if all(host.interface_flags(*end) & host.IFF_UP for end in ends):
             for netns, name in ends:
                 host.wait_running(netns, [name])
+                # Who was asked for while the link was down would be asked again only a second on.
+                host.run_ip([f"neigh flush dev {name} nud incomplete"], netns)
 
     def add_address(self, interface: str, address: str) -> None:
         """Adds an address with prefix length, usable at once."""

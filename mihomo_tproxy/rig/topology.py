@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mihomo_tproxy.errors import RigError
+from mihomo_tproxy.errors import ConfigError, RigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,9 +200,12 @@ def _fields(kind: type, document: Any, path: str, problems: list[str]) -> dict[s
 
 
 def _load_yaml(text: str, path: Path) -> Any:
-    import yaml
+    from mihomo_tproxy.config.yaml import load_text
 
     try:
-        return yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: TID251
-    except yaml.YAMLError as error:
-        raise RigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        document = load_text(text)
+    except ConfigError as error:
+        raise RigError(f"{path}: {error}") from None
+    if document.problems:
+        raise RigError(f"{path}: {'; '.join(str(problem) for problem in document.problems)}")
+    return document.value

@@ -248,7 +248,10 @@ class Gateway:
             for what in (("rule",), ("route", "show", "table", "all")):
                 listing = self.node.run(["ip", family, *what]).stdout
                 found[" ".join((family, *what))] = sorted(
-                    line for line in listing.splitlines() if "dev lo" not in line or "proto" in line
+                    line
+                    for line in listing.splitlines()
+                    # The kernel's own come by themselves, a link-local address as late as it likes.
+                    if "proto kernel" not in line and ("dev lo" not in line or "proto" in line)
                 )
         links = json.loads(self.node.run(["ip", "-j", "link"]).stdout)
         for link in links:

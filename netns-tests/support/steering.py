@@ -40,11 +40,13 @@ PASS, SHOT = -1, 2
 DROPPED = frozenset({Route.DROP, Route.CLOSED})
 
 MAPS = (
-    "settings", "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "fragments",
+    "settings", "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "claimed",
+    "fragments",
     "totals", "client_stats", "listeners",
 )  # fmt: skip
 WRITTEN = (
-    "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "fragments", "client_stats",
+    "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "claimed",
+    "fragments", "client_stats",
 )  # fmt: skip
 
 
