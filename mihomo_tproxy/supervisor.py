@@ -57,6 +57,7 @@ class Supervisor:
         self._instance = Instance()
         self._generation = 1
         self._touched = False
+        self._started = time.time()
         self._links: list[int] = []
         self._compiled: Compiled
         self._marking: Marking
@@ -101,16 +102,6 @@ class Supervisor:
         self._workers = Workers(instance.pins, plan.workers)
         self._workers.start(self._compiled.worker, self._generation, plan.masks)
         self._report(self._synchronise(fresh=True))
-        self._instance.write_state(
-            {
-                "pid": os.getpid(),
-                "config": str(self._config),
-                "mark": self._marking.mark,
-                "table": self._marking.table,
-                "started": time.time(),
-                "lan": self._lan,
-            }
-        )
         log.info("ready: %d rules, %d workers", self._compiled.rules, plan.workers)
         systemd.notify("READY=1")
 
@@ -277,6 +268,16 @@ class Supervisor:
         if steered.lan == self._lan and self._lan:
             return
         self._lan = steered.lan
+        self._instance.write_state(
+            {
+                "pid": os.getpid(),
+                "config": str(self._config),
+                "mark": self._marking.mark,
+                "table": self._marking.table,
+                "started": self._started,
+                "lan": self._lan,
+            }
+        )
         if steered.lan:
             log.info("steering %s", ", ".join(steered.lan))
         else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.tcp import connects, says
 from support.gateway import Gateway
+from support.tcp import connects, says
 from support.udp import ECHO, VERSIONS, echoes, open_socket
 
 by_version = pytest.mark.parametrize("version", VERSIONS)

@@ -1,4 +1,4 @@
-"""Room for open files, up to the hard limit and beyond where that is allowed."""
+"""Open files: raised when they can be, left alone when they cannot."""
 
 from __future__ import annotations
 
@@ -6,38 +6,33 @@ import resource
 
 import pytest
 
-from mihomo_tproxy.limits import raise_open_files
+from mihomo_tproxy import limits
 
 
-class Limits:
-    """A process's limits, and what the kernel lets it do with them."""
+@pytest.fixture
+def files(monkeypatch):
+    """A kernel that allows 1024 of 4096, and more for whoever may ask."""
+    state = {"now": (1024, 4096), "most": 4096}
 
-    def __init__(self, soft, hard, *, may_raise):
-        self.now = (soft, hard)
-        self.may_raise = may_raise
-
-    def get(self, _kind):
-        return self.now
-
-    def set(self, _kind, wanted):
-        if wanted[0] > wanted[1] or (wanted[1] > self.now[1] and not self.may_raise):
+    def setrlimit(_which, pair):
+        if pair[1] > state["most"]:
             raise ValueError("not allowed to raise maximum limit")
-        self.now = wanted
+        state["now"] = pair
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: state["now"])
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+    return state
 
 
-@pytest.mark.parametrize(
-    ("soft", "hard", "may_raise", "after"),
-    [
-        (1024, 524_288, False, (524_288, 524_288)),
-        (524_288, 524_288, False, (524_288, 524_288)),
-        (1024, 20_000, True, (100_000, 100_000)),
-        (1024, 20_000, False, (20_000, 20_000)),
-        (20_000, 20_000, False, (20_000, 20_000)),
-    ],
-)
-def test_as_many_as_the_system_allows(monkeypatch, soft, hard, may_raise, after):
-    limits = Limits(soft, hard, may_raise=may_raise)
-    monkeypatch.setattr(resource, "getrlimit", limits.get)
-    monkeypatch.setattr(resource, "setrlimit", limits.set)
-    assert raise_open_files(100_000) == after[0]
-    assert limits.now == after
+def test_the_privileged_get_what_they_want(files):
+    files["most"] = 1_000_000
+    assert limits.raise_open_files(100_000) == 100_000
+
+
+def test_others_get_the_hard_limit(files):
+    assert limits.raise_open_files(100_000) == 4096
+
+
+def test_a_limit_is_never_lowered(files):
+    files["now"] = (4096, 4096)
+    assert limits.raise_open_files(10) == 4096
