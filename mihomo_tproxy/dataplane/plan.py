@@ -136,9 +136,7 @@ class KernelPlan(NamedTuple):
         )
 
 
-def choose_marking(
-    rules: Iterable[Rule], tables: Iterable[int], routing_mark: int = 0
-) -> Marking:
+def choose_marking(rules: Iterable[Rule], tables: Iterable[int], routing_mark: int = 0) -> Marking:
     """A mark, two tables and a priority that nobody uses.
 
     `routing_mark` is on packets that must not be steered.
