@@ -131,20 +131,23 @@ class Worker:
         shared = config.gateway.workers > 1
         try:
             tcp = open_tcp(family, host, port, reuse_port=shared)
-            udp = open_udp(family, host, port, reuse_port=shared)
+            # The kernel would spread one client port over the workers: no cone would be full.
+            udp = None if self._index else open_udp(family, host, port)
         except OSError as error:
             raise WorkerFailed(
                 f"tproxy-port: cannot listen on {host} port {port}: {error.strerror}"
             ) from error
         self._serve(tcp, udp)
 
-    def _serve(self, tcp: socket.SocketType, udp: socket.SocketType) -> None:
-        for listener in (
-            TcpListener(self.reactor, tcp, self._tunnel, self.tracker),
-            UdpListener(self.reactor, udp, self._tunnel, self.tracker),
-        ):
+    def _serve(self, tcp: socket.SocketType, udp: socket.SocketType | None) -> None:
+        listeners: list[TcpListener | UdpListener] = [
+            TcpListener(self.reactor, tcp, self._tunnel, self.tracker)
+        ]
+        if udp is not None:
+            listeners.append(UdpListener(self.reactor, udp, self._tunnel, self.tracker))
+        for listener in listeners:
             listener.start()
-            self._listeners.append(listener)
+        self._listeners += listeners
 
     def _outbounds(self, config: Config) -> OutboundRegistry:
         context, tracker = self._context, self.tracker
