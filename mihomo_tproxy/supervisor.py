@@ -1,7 +1,8 @@
 """The gateway's parent process: brings the datapath up, keeps workers running, takes it all down.
 
 Synchronous and small: it holds what must vanish with it (the sk_lookup link, the cgroup links) and
-imports neither asyncio nor pyroute2 nor YAML; work that needs those runs in short-lived children.
+runs neither an event loop nor pyroute2 nor YAML; what needs those runs in short-lived children.
+The workers' modules are loaded here, before the fork, only for the pages to be shared.
 Its life: lock, load configuration, load BPF, fork workers, attach, then wait for signals (HUP
 reloads, TERM and INT end it), for the network to change, and for workers to die.
 
@@ -56,11 +57,12 @@ class Supervisor:
         self._instance = Instance()
         self._generation = 1
         self._touched = False
+        self._started = time.time()
         self._links: list[int] = []
         self._compiled: Compiled
         self._marking: Marking
         self._workers: Workers
-        self._lan: tuple[str, ...] = ()
+        self._lan: tuple[str, ...] | None = None
         self._signals, self._signal_writer = socket.socketpair()
         self._signals.setblocking(False)
         self._signal_writer.setblocking(False)
@@ -100,16 +102,6 @@ class Supervisor:
         self._workers = Workers(instance.pins, plan.workers)
         self._workers.start(self._compiled.worker, self._generation, plan.masks)
         self._report(self._synchronise(fresh=True))
-        self._instance.write_state(
-            {
-                "pid": os.getpid(),
-                "config": str(self._config),
-                "mark": self._marking.mark,
-                "table": self._marking.table,
-                "started": time.time(),
-                "lan": self._lan,
-            }
-        )
         log.info("ready: %d rules, %d workers", self._compiled.rules, plan.workers)
         systemd.notify("READY=1")
 
@@ -218,11 +210,13 @@ class Supervisor:
         systemd.notify("RELOADING=1")
         try:
             compiled = self._load_config()
-            if compiled.fixed() != self._compiled.fixed():
+            kept = compiled.keep_fixed(self._compiled)
+            if kept != compiled:
                 log.warning(
-                    "gateway.workers, gateway.local and tproxy-port change only with a restart"
+                    "gateway.workers, tproxy-port, allow-lan and bind-address change, and "
+                    "gateway.local begins, only with a restart"
                 )
-                compiled = compiled.keep_fixed(self._compiled)
+                compiled = kept
             self._switch(compiled)
         except GatewayError as error:
             log.error("reload failed, the old configuration stays: %s", error)
@@ -273,9 +267,19 @@ class Supervisor:
         return run_in_child(synchronise, "attaching to the network")
 
     def _report(self, steered: Steered) -> None:
-        if steered.lan == self._lan and self._lan:
+        if steered.lan == self._lan:
             return
         self._lan = steered.lan
+        self._instance.write_state(
+            {
+                "pid": os.getpid(),
+                "config": str(self._config),
+                "mark": self._marking.mark,
+                "table": self._marking.table,
+                "started": self._started,
+                "lan": self._lan,
+            }
+        )
         if steered.lan:
             log.info("steering %s", ", ".join(steered.lan))
         else:

@@ -47,9 +47,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
-FILES_PER_FLOW: Final = 4
-"""Two sockets, and a pipe while it is bulky; pipes for both directions are rare."""
-OTHER_FILES: Final = 1024
+DESCRIPTORS_PER_FLOW: Final = 3
+"""The two sockets of a TCP flow, and a share for UDP."""
+DESCRIPTORS_BESIDES: Final = 1024
+"""Listeners, pipes, maps and the loop's own."""
 LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 ANY: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (allow-lan says so)
 
@@ -79,7 +80,7 @@ class Worker:
             WorkerFailed: an address is taken or not ours.
         """
         gateway = config.gateway
-        raise_open_files(FILES_PER_FLOW * gateway.max_flows + OTHER_FILES)
+        self._make_room(gateway.max_flows)
         self._context = self._relay_context(config)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
@@ -102,6 +103,15 @@ class Worker:
         timeouts = Timeouts(idle=config.gateway.tcp_idle_timeout)
         return RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
 
+    def _make_room(self, flows: int) -> None:
+        wanted = DESCRIPTORS_PER_FLOW * flows + DESCRIPTORS_BESIDES
+        allowed = raise_open_files(wanted)
+        if allowed < wanted:
+            log.info(
+                "worker %d: %d descriptors (ulimit -n) are too few for max-flows: %d",
+                self._index, allowed, flows,
+            )  # fmt: skip
+
     def _listen_steered(self, family: int) -> None:
         """Listeners that only the kernel's map leads to; loopback, so nobody else finds them."""
         listeners = open_map(self._pins, "listeners")
@@ -121,20 +131,23 @@ class Worker:
         shared = config.gateway.workers > 1
         try:
             tcp = open_tcp(family, host, port, reuse_port=shared)
-            udp = open_udp(family, host, port, reuse_port=shared)
+            # The kernel would spread one client port over the workers: no cone would be full.
+            udp = None if self._index else open_udp(family, host, port)
         except OSError as error:
             raise WorkerFailed(
                 f"tproxy-port: cannot listen on {host} port {port}: {error.strerror}"
             ) from error
         self._serve(tcp, udp)
 
-    def _serve(self, tcp: socket.SocketType, udp: socket.SocketType) -> None:
-        for listener in (
-            TcpListener(self.reactor, tcp, self._tunnel, self.tracker),
-            UdpListener(self.reactor, udp, self._tunnel, self.tracker),
-        ):
+    def _serve(self, tcp: socket.SocketType, udp: socket.SocketType | None) -> None:
+        listeners: list[TcpListener | UdpListener] = [
+            TcpListener(self.reactor, tcp, self._tunnel, self.tracker)
+        ]
+        if udp is not None:
+            listeners.append(UdpListener(self.reactor, udp, self._tunnel, self.tracker))
+        for listener in listeners:
             listener.start()
-            self._listeners.append(listener)
+        self._listeners += listeners
 
     def _outbounds(self, config: Config) -> OutboundRegistry:
         context, tracker = self._context, self.tracker
@@ -168,7 +181,7 @@ class Worker:
         self._context = self._relay_context(config)
         self._tunnel.engine = build_engine(config)
         self._tunnel.outbounds = self._outbounds(config)
-        raise_open_files(FILES_PER_FLOW * config.gateway.max_flows + OTHER_FILES)
+        self._make_room(config.gateway.max_flows)
         self._tunnel.flow_limit = config.gateway.max_flows
         self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self.verdicts.configure(generation, masks)

@@ -72,9 +72,7 @@ def test_a_signal_while_starting_leaves_nothing(rig_factory, number):
     rig = rig_factory(clients=1)
     gateway = Gateway(rig, DIRECT)
     before = gateway.traces()
-    gateway.process = rig.gateway.start(
-        command("run", "-f", str(gateway.file)), env=environment()
-    )
+    gateway.process = rig.gateway.start(command("run", "-f", str(gateway.file)), env=environment())
     new_pins = wait_until(lambda: gateway.traces()["left"], "state of the start")
     assert new_pins
     gateway.process.send_signal(number)

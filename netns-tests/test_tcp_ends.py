@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 
 import pytest
 from support.gateway import Gateway
@@ -217,3 +218,18 @@ def test_reject_drop_is_silent_and_then_the_kernels(gateway, version):
     assert counts.relay.flows == 1
     assert counts.drop.flows >= 1
     assert counts.kernel.packets == 0
+
+
+def test_a_silent_flow_that_is_let_go_is_not_forwarded(gateway):
+    """The relay holds a limited number; the client of the oldest must not reach the server."""
+    rig = gateway.rig
+    rule = f"DST-PORT,{PORT},REJECT-DROP"
+    gateway.reload({"rules": [rule], "gateway": {"verdict-cache": False}})
+    address = rig.destination(9)
+    before = gateway.routes()
+    with ExitStack() as stack:
+        held = [stack.enter_context(connect(rig.clients[0], address, PORT)) for _ in range(1025)]
+        wait_reset(held[0])
+        held[1].sendall(b"still held")
+    gateway.wait_counter("tcp-live", lambda value: value == 0)
+    assert gateway.since(before).kernel.packets == 0

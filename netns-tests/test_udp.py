@@ -1,4 +1,4 @@
-"""UDP through the gateway: by kernel and by relay, large, many, refused, silent, idle, from outside."""
+"""UDP through the gateway: by kernel and relay, large, many, refused, silent, idle, from outside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 import pytest
 from support.gateway import Gateway, wait_until
-from support.udp import ECHO, VERSIONS, ask, echoes, is_silent, open_socket, receive
+from support.udp import ECHO, VERSIONS, echoes, is_silent, open_socket, receive
 
 from mihomo_tproxy.rig.serving import pattern
 
