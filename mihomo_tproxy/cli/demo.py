@@ -7,6 +7,7 @@ network is touched. With `--json` standard output carries JSON alone, the rest g
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -118,6 +119,8 @@ def _show(demonstration: Demonstration) -> None:
         demonstration.check()
         after, now = counters.totals(), time.monotonic()
         text = line(difference(after, before), now - then, counters.workers())
+        if tty:  # a line that wraps cannot be written over
+            text = text[: shutil.get_terminal_size().columns - 1]
         print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
         before, then = after, now
 
