@@ -1,7 +1,8 @@
 """The gateway's parent process: brings the datapath up, keeps workers running, takes it all down.
 
 Synchronous and small: it holds what must vanish with it (the sk_lookup link, the cgroup links) and
-imports neither asyncio nor pyroute2 nor YAML; work that needs those runs in short-lived children.
+runs neither an event loop nor pyroute2 nor YAML; what needs those runs in short-lived children.
+The workers' modules are loaded here, before the fork, only for the pages to be shared.
 Its life: lock, load configuration, load BPF, fork workers, attach, then wait for signals (HUP
 reloads, TERM and INT end it), for the network to change, and for workers to die.
 

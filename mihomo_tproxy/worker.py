@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pickle
 import signal
 import socket
@@ -23,6 +24,7 @@ from mihomo_tproxy.dataplane.tables import open_map
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.errors import WorkerFailed
 from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_tcp, open_udp
+from mihomo_tproxy.limits import raise_open_files
 from mihomo_tproxy.model.fields import DOMAIN, INBOUND, NAMES_OBSERVED
 from mihomo_tproxy.net.gc_watch import GcWatch
 from mihomo_tproxy.net.icmp import Unreachable
@@ -46,6 +48,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
+DESCRIPTORS_PER_FLOW: Final = 3
+"""The two sockets of a TCP flow, and a share for UDP."""
+DESCRIPTORS_BESIDES: Final = 1024
+"""Listeners, pipes, maps and the loop's own."""
 LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 ANY: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (allow-lan says so)
 
@@ -75,6 +81,8 @@ class Worker:
             WorkerFailed: an address is taken or not ours.
         """
         gateway = config.gateway
+        self._make_room(gateway.max_flows)
+        self._take_priority(gateway.nice)
         self._context = self._relay_context(config)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
@@ -96,6 +104,21 @@ class Worker:
     def _relay_context(self, config: Config) -> RelayContext:
         timeouts = Timeouts(idle=config.gateway.tcp_idle_timeout)
         return RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
+
+    def _take_priority(self, nice: int) -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        except OSError as error:
+            log.info("worker %d: nice %d: %s", self._index, nice, error.strerror)
+
+    def _make_room(self, flows: int) -> None:
+        wanted = DESCRIPTORS_PER_FLOW * flows + DESCRIPTORS_BESIDES
+        allowed = raise_open_files(wanted)
+        if allowed < wanted:
+            log.info(
+                "worker %d: %d descriptors (ulimit -n) are too few for max-flows: %d",
+                self._index, allowed, flows,
+            )  # fmt: skip
 
     def _listen_steered(self, family: int) -> None:
         """Listeners that only the kernel's map leads to; loopback, so nobody else finds them."""
@@ -166,6 +189,8 @@ class Worker:
         self._context = self._relay_context(config)
         self._tunnel.engine = build_engine(config)
         self._tunnel.outbounds = self._outbounds(config)
+        self._make_room(config.gateway.max_flows)
+        self._take_priority(config.gateway.nice)
         self._tunnel.flow_limit = config.gateway.max_flows
         self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self.verdicts.configure(generation, masks)

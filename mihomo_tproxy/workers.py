@@ -7,6 +7,7 @@ masks)`. Workers end with their parent (PR_SET_PDEATHSIG).
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -99,7 +100,7 @@ class Workers:
         self, worker: _Worker, config: bytes, generation: int, masks: tuple[int, ...]
     ) -> None:
         ours, theirs = socket.socketpair()
-        gc.freeze()  # the child shares these pages as long as nobody's collector touches them
+        _import_worker()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -201,6 +202,21 @@ def _wait(pid: int, deadline: float) -> bool:
             return True
         select.select([], [], [], 0.01)
     return False
+
+
+def _import_worker() -> None:
+    """Load the worker's modules here, so that parent and children share their pages.
+
+    Frozen, no collector touches them; only what is used is copied. Nothing of it runs here.
+    """
+    from mihomo_tproxy.net.loop import import_loop
+
+    import_loop()
+    import mihomo_tproxy.worker  # noqa: F401
+
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    gc.freeze()
 
 
 def _become_worker(

@@ -165,15 +165,17 @@ def test_a_port_in_time_wait_here_stays_with_the_relay(gateway, version):
 def test_flows_keep_their_side_when_a_verdict_comes(gateway, version):
     """A relayed flow stays relayed after its own verdict sends the next one to the kernel."""
     gateway.reload({"rules": [ASK_FIRST, "MATCH,DIRECT"]})
-    with pair(gateway.rig, version) as (client, server):
-        with pair(gateway.rig, version, number=8) as (later, later_server):
-            before = gateway.routes()
-            client.sendall(b"relayed")
-            assert server.recv(100) == b"relayed"
-            assert gateway.since(before).kernel.packets == 0
-            before = gateway.routes()
-            later_server.sendall(b"forwarded")
-            assert later.recv(100) == b"forwarded"
-            counts = gateway.since(before)
-            assert counts.down_kernel.packets >= 1
-            assert counts.down_relay.packets == 0
+    with (
+        pair(gateway.rig, version) as (client, server),
+        pair(gateway.rig, version, number=8) as (later, later_server),
+    ):
+        before = gateway.routes()
+        client.sendall(b"relayed")
+        assert server.recv(100) == b"relayed"
+        assert gateway.since(before).kernel.packets == 0
+        before = gateway.routes()
+        later_server.sendall(b"forwarded")
+        assert later.recv(100) == b"forwarded"
+        counts = gateway.since(before)
+        assert counts.down_kernel.packets >= 1
+        assert counts.down_relay.packets == 0

@@ -43,11 +43,12 @@ class GcWatch:
     def freeze(self) -> None:
         """Collect, then exempt everything alive from later collections; not counted as a pause.
 
-        Called after start-up and after a reload, when rules are built and nobody waits.
+        Called after start-up and after a reload, when rules are built and nobody waits. What is
+        frozen stays so: it goes by reference count, and a collector that walked the objects a
+        worker inherited would copy every page that it shares with its parent.
         """
         gc.callbacks.remove(self._observe)
         try:
-            gc.unfreeze()
             gc.collect()
             gc.freeze()
         finally:

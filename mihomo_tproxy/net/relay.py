@@ -17,44 +17,25 @@ Invariants:
 
 from __future__ import annotations
 
-from os import SPLICE_F_MOVE, SPLICE_F_NONBLOCK, splice
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
-from socket import IPPROTO_TCP, MSG_DONTWAIT, SHUT_WR, SO_ERROR, SOL_SOCKET, TCP_NODELAY, SocketType
+from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SOL_SOCKET, TCP_NODELAY, SocketType
 from typing import TYPE_CHECKING, Final
 
-from mihomo_tproxy.net.reactor import BUFFER_BYTES
+from mihomo_tproxy.net.lane import BLOCKED, FINISHED, MORE, Lane
 from mihomo_tproxy.net.sockopt import cause_of, reset_on_close, set_keepalive
 
 if TYPE_CHECKING:
-    from mihomo_tproxy.net.pipes import Pipe, PipePool
+    from mihomo_tproxy.net.pipes import PipePool
     from mihomo_tproxy.net.reactor import Reactor
     from mihomo_tproxy.net.tracker import Tracker, Traffic
-
-BULK_BYTES: Final = 32768
-"""A read this large twice in a row makes a lane bulky."""
-CALM_BYTES: Final = 16384
-"""A bulky lane that moves less than this in a turn goes back to recv/send."""
-TURN_READS: Final = 8
-"""Reads, of either kind, before others get their turn."""
 
 CLIENT_EVENTS: Final = EPOLLIN | EPOLLRDHUP | EPOLLET
 """Without EPOLLOUT, which would wake every flow once for nothing; added when a client is slow."""
 SERVER_EVENTS: Final = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 _READABLE: Final = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
-SPLICING: Final = 1 << 30
-"""`Lane.bulk` of a lane whose sockets are prepared for splice."""
-
-# What a lane says after its turn.
-DRAINED: Final = 0
-BLOCKED: Final = 1
-MORE: Final = 2
-FINISHED: Final = 3
-
 _DIALLING: Final = 0
 _OPEN: Final = 1
 _CLOSED: Final = 2
-
-_SPLICE_FLAGS: Final = SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
 
 class Timeouts:
@@ -87,142 +68,6 @@ class RelayContext:
         self.pipes = pipes
         self.tracker = tracker
         self.timeouts = timeouts
-
-
-class Lane:
-    """One direction: reads `src`, writes `dst`, and keeps what `dst` did not take yet."""
-
-    __slots__ = ("backlog", "bulk", "done", "dst", "ended", "eof", "more", "pipe", "src", "total")
-
-    def __init__(self, src: SocketType, dst: SocketType) -> None:
-        self.src = src
-        self.dst = dst
-        self.backlog: memoryview | None = None
-        self.pipe: Pipe | None = None
-        self.bulk = 0
-        """Large reads in a row; from 2 on the lane splices. SPLICING once the sockets are ready."""
-        self.ended = False
-        """The peer's FIN is known to have arrived: a short read is the last."""
-        self.eof = False
-        """`src` has nothing more to say."""
-        self.done = False
-        """And `dst` has been told."""
-        self.more = False
-        """The last turn was cut short."""
-        self.total = 0
-        """Bytes delivered."""
-
-    def turn(self, context: RelayContext) -> int:
-        """Move bytes until there is nothing to read, no room, or the turn is over.
-
-        Raises:
-            OSError: one of the sockets failed.
-        """
-        if self.backlog is not None or self.pipe is not None:
-            if not self.flush(context):
-                return BLOCKED
-            if self.eof:
-                return FINISHED
-        return self._copy(context) if self.bulk < 2 else self._splice(context)
-
-    def flush(self, context: RelayContext) -> bool:
-        """Whether everything read so far has been delivered."""
-        if self.backlog is not None:
-            try:
-                sent = self.dst.send(self.backlog, MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
-            self.total += sent
-            if sent < len(self.backlog):
-                self.backlog = self.backlog[sent:]
-                return False
-            self.backlog = None
-        pipe = self.pipe
-        if pipe is not None:
-            if not self._empty(context, pipe):
-                return False
-            self.pipe = None
-            context.pipes.give_back(pipe)
-        return True
-
-    def release(self, context: RelayContext) -> None:
-        """Let go of what is undelivered."""
-        self.backlog = None
-        if self.pipe is not None:
-            context.pipes.give_back(self.pipe)
-            self.pipe = None
-
-    def _copy(self, context: RelayContext) -> int:
-        reactor = context.reactor
-        for _ in range(TURN_READS):
-            try:
-                got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
-            except BlockingIOError:
-                return DRAINED
-            if not got:
-                self.eof = True
-                return FINISHED
-            view = reactor.view[:got]
-            try:
-                sent = self.dst.send(view, MSG_DONTWAIT)
-            except BlockingIOError:
-                sent = 0
-            self.total += sent
-            self.eof = self.ended and got < BUFFER_BYTES
-            if sent < got:
-                self.backlog = memoryview(bytes(view[sent:]))
-                return BLOCKED
-            if self.eof:
-                return FINISHED
-            self.bulk = self.bulk + 1 if got >= BULK_BYTES else 0
-            if got < BUFFER_BYTES:
-                return DRAINED
-            if self.bulk >= 2:
-                break
-        return MORE
-
-    def _splice(self, context: RelayContext) -> int:
-        """Move pages. The pipe stays with the lane only while it is not empty."""
-        pipe = context.pipes.take()
-        if pipe is None:
-            return self._copy(context)
-        self.pipe = pipe
-        if self.bulk != SPLICING:  # splice knows no MSG_DONTWAIT on the socket's side
-            self.src.setblocking(False)
-            self.dst.setblocking(False)
-            self.bulk = SPLICING
-        start = self.total
-        state = MORE
-        for _ in range(TURN_READS):
-            try:
-                got = splice(self.src.fileno(), pipe.writer, pipe.size, flags=_SPLICE_FLAGS)
-            except BlockingIOError:
-                state = DRAINED
-                break
-            if not got:
-                self.eof = True
-                state = FINISHED
-                break
-            pipe.held = got
-            if not self._empty(context, pipe):
-                return BLOCKED
-        if self.total - start < CALM_BYTES:
-            self.bulk = 0
-        self.pipe = None
-        context.pipes.give_back(pipe)
-        return state
-
-    def _empty(self, context: RelayContext, pipe: Pipe) -> bool:
-        out = self.dst.fileno()
-        while pipe.held:
-            try:
-                sent = splice(pipe.reader, out, pipe.held, flags=_SPLICE_FLAGS)
-            except BlockingIOError:
-                return False
-            pipe.held -= sent
-            self.total += sent
-            context.tracker.spliced += sent
-        return True
 
 
 class Flow:
@@ -282,16 +127,18 @@ class Flow:
         if (
             events & EPOLLOUT
             and (outgoing.backlog is not None or outgoing.pipe is not None)
-            and not self._run(outgoing)
+            and not self._attend(outgoing)
         ):
             return
-        if not incoming.eof and events & _READABLE:
-            if events & EPOLLRDHUP and not events & EPOLLERR:
-                incoming.ended = True
-            if not self._run(incoming):
-                return
-        if events & EPOLLERR and not incoming.more:
-            self._on_error(incoming.src)
+        if incoming.eof or not events & _READABLE:
+            if events & EPOLLERR:
+                self._fail(incoming.src)
+            return
+        if events & EPOLLERR:
+            incoming.failed = True
+        elif events & EPOLLRDHUP:
+            incoming.ended = True
+        self._attend(incoming)
 
     def on_again(self) -> None:
         """Continue the lanes whose last turn was cut short."""
@@ -335,10 +182,25 @@ class Flow:
         self._context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
         return self._run(self._up)  # the client's first bytes are here already, as a rule
 
-    def _on_error(self, sock: SocketType) -> None:
+    def _fail(self, sock: SocketType) -> bool:
+        """Abort if a socket has an error pending; whether the flow is still open."""
         code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
         if code:
             self.abort(cause_of(code, "relay"))
+        return not code
+
+    def _attend(self, lane: Lane) -> bool:
+        """Run a lane now, or a bulky one after everybody's small business."""
+        if lane.bulk < 2:
+            return self._run(lane)
+        lane.more = True
+        self._queue()
+        return True
+
+    def _queue(self) -> None:
+        if not self._queued:
+            self._queued = True
+            self._context.reactor.again(self)
 
     def _run(self, lane: Lane) -> bool:
         """Give a lane its turn; whether the flow is still open afterwards."""
@@ -361,9 +223,9 @@ class Flow:
         if state == FINISHED:
             return self._finish(lane)
         if state == MORE:
-            if not self._queued:
-                self._queued = True
-                self._context.reactor.again(self)
+            self._queue()
+        elif lane.failed:
+            return self._fail(lane.src)
         elif state == BLOCKED and not up and not self._client_room:
             self._client_room = True
             self._context.reactor.rewatch(self._client_fd, CLIENT_EVENTS | EPOLLOUT)

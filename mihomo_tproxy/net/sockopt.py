@@ -24,6 +24,7 @@ from socket import (
     TCP_KEEPCNT,
     TCP_KEEPIDLE,
     TCP_KEEPINTVL,
+    TCP_QUICKACK,
     SocketType,
 )
 from typing import Any, Final
@@ -70,8 +71,12 @@ def reset_on_close(sock: SocketType) -> None:
 
 
 def silence_on_close(sock: SocketType) -> None:
-    """Make the coming close send nothing at all (TCP_REPAIR), or RST where that is not allowed."""
+    """Make the coming close send nothing at all (TCP_REPAIR), or RST where that is not allowed.
+
+    What has come is acknowledged first: a FIN sent again would find no socket, and be forwarded.
+    """
     try:
+        sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
         sock.setsockopt(IPPROTO_TCP, TCP_REPAIR, 1)
     except OSError:
         reset_on_close(sock)

@@ -2,8 +2,9 @@
 
 A client whose packet came up has been accepted by the kernel already, so REJECT is a RST after the
 handshake, and REJECT-DROP a connection that stays open and silent. It is held for as long as mihomo
-holds one, then taken down without a segment, so that the client is left to its own timeout. The
-verdict DROP goes to the kernel: the next SYN gets no answer at all.
+holds one, or until the client ends it, and then taken down without a segment. A client that has not
+ended it is reset: with no socket here to hold them, its next segments would be forwarded to the
+server they are to be kept from. The verdict DROP goes to the kernel: the next SYN gets no answer.
 """
 
 from __future__ import annotations
@@ -91,11 +92,14 @@ class RejectDrop:
         self._udp.opened += 1
         self._udp.closed += 1
 
-    def release(self, held: Held, client: SocketType, cause: str) -> None:
-        """A held client is let go, silently."""
+    def release(self, held: Held, client: SocketType, cause: str, *, ended: bool = False) -> None:
+        """A held client is let go: silently if it has `ended` the connection itself."""
         if held in self._held:
             del self._held[held]
-            silence_on_close(client)
+            if ended:
+                silence_on_close(client)
+            else:
+                reset_on_close(client)
             self._reactor.retire(client)
             self._tracker.flow_closed(self._tcp, cause)
 
@@ -112,7 +116,7 @@ class Held:
 
     def on_event(self, fd: int, events: int) -> None:
         """The client gave up."""
-        self._outbound.release(self, self._client, "")
+        self._outbound.release(self, self._client, "", ended=True)
 
     def on_again(self) -> None:
         """Never asked for."""

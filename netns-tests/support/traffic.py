@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mihomo_tproxy.rig.serving import BLOCK, pattern_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mihomo_tproxy.rig import Node, Rig
 
@@ -117,6 +117,16 @@ def wait_reset(sock: socket.socket) -> None:
     raise AssertionError(f"an orderly end after {len(data)} bytes, where a reset was due")
 
 
+def assert_resets(node: Node, address: str, port: int, *, timeout: float = TIMEOUT_S) -> None:
+    """A connection is accepted and reset, which may be so soon that connect(2) tells."""
+    try:
+        sock = connect(node, address, port, timeout=timeout)
+    except ConnectionResetError:
+        return
+    with sock:
+        wait_reset(sock)
+
+
 def send_pattern(sock: socket.socket, count: int) -> None:
     """Sends the pattern of `serving.pattern` and ends the sending side."""
     left = count
@@ -158,18 +168,26 @@ def exchange(client: socket.socket, server: socket.socket, count: int) -> None:
     assert outcome == {"server": expected, "client": expected}
 
 
-def fill(sock: socket.socket, quiet_s: float = 0.5, most: int = 1 << 30) -> int:
-    """Sends until nothing has been taken for `quiet_s` seconds; how many bytes were."""
-    block, sent = bytes(65_536), 0
-    sock.setblocking(False)
-    while sent < most:
-        if not select.select([], [sock], [], quiet_s)[1]:
-            break
-        try:
-            sent += sock.send(block)
-        except BlockingIOError:
-            continue
-    return sent
+def fill(socks: Sequence[socket.socket], most: int, quiet_s: float = 0.5) -> list[int]:
+    """Sends on all of them until none has taken anything for `quiet_s` seconds, or `most` bytes.
+
+    How many bytes each has taken. The sockets do not block any more.
+    """
+    block = bytes(65_536)
+    sent = dict.fromkeys(socks, 0)
+    poll = select.epoll()
+    by_number = {sock.fileno(): sock for sock in socks}
+    for sock in socks:
+        sock.setblocking(False)
+        poll.register(sock, select.EPOLLOUT)
+    while events := poll.poll(quiet_s):
+        for number, _ in events:
+            sock = by_number[number]
+            sent[sock] += sock.send(block)
+            if sent[sock] >= most:
+                poll.unregister(sock)
+    poll.close()
+    return list(sent.values())
 
 
 class _Call:

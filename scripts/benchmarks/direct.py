@@ -10,6 +10,7 @@ allocator depends on the load.
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,12 @@ from harness import (
     print_verdicts,
     progress,
     run_rounds,
+    warn_when_busy,
     write_json,
 )
 from peers import Mihomo, OurGateway, PlainForwarding
 
+from mihomo_tproxy.errors import GatewayError
 from mihomo_tproxy.rig import Rig
 
 if TYPE_CHECKING:
@@ -71,7 +74,8 @@ METRICS = [
 ]
 
 # Plain forwarding has no process in the gateway, so there is nothing to divide by: "no CPU per
-# connection" is held against mihomo's.
+# connection" is held against mihomo's. "Over plain" is what a relay adds to the round trip that
+# client, server and kernel take without one.
 COMPARISONS = [
     *(
         Comparison(KERNEL, KERNEL, PLAIN, metric, target)
@@ -94,6 +98,8 @@ COMPARISONS = [
         )
     ),
     Comparison(KERNEL, KERNEL, MIHOMO, CONNECTION_CPU, 0.02),
+    Comparison(f"{USER} over plain", USER, MIHOMO, UDP_P50, floor=PLAIN),
+    Comparison(f"{USER} over plain", USER, MIHOMO, P50, floor=PLAIN),
     *(
         Comparison(USER, USER, MIHOMO, metric, target)
         for metric, target in (
@@ -169,8 +175,14 @@ def main() -> None:
     options = parse_options("What DIRECT costs: kernel, user space, plain forwarding, mihomo.")
     workloads.raise_descriptor_limit()
     workloads.build_tools()
+    warn_when_busy()
     results = Results()
-    names = _measure(options.rounds, options.quick, results)
+    try:
+        names = _measure(options.rounds, options.quick, results)
+    except GatewayError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     verdicts = judge(results, COMPARISONS)
     print_medians(results, names, METRICS)
     print_verdicts(verdicts)

@@ -14,16 +14,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+import accounting
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mihomo_tproxy.rig import Rig
+
+BUSY_LOOK_S = 1.0
+BUSY_SHARE = 0.1
 
 Better = Literal["higher", "lower"]
 Sample = dict[str, float]
@@ -72,6 +78,8 @@ class Comparison(NamedTuple):
     other: str
     metric: Metric
     target: float | None = None
+    floor: str | None = None
+    """A contender whose median both sides are reduced by: what they add to what it costs anyway."""
 
 
 class Options(NamedTuple):
@@ -129,6 +137,15 @@ def run_rounds(
                 results.add(contender.name, workload.run(contender))
 
 
+def warn_when_busy() -> None:
+    """Says so when the machine is at work before anything was measured: it blurs every figure."""
+    before = accounting.machine_cpu_s()
+    time.sleep(BUSY_LOOK_S)
+    share = (accounting.machine_cpu_s() - before) / BUSY_LOOK_S / (os.cpu_count() or 1)
+    if share > BUSY_SHARE:
+        progress(f"the machine is {share:.0%} busy with other work: expect blurred figures")
+
+
 _begun = time.monotonic()
 
 
@@ -164,8 +181,11 @@ def judge(results: Results, comparisons: Iterable[Comparison]) -> list[Verdict]:
     for comparison in comparisons:
         ours = results.median(comparison.ours, comparison.metric.key)
         other = results.median(comparison.other, comparison.metric.key)
+        floor = 0.0
+        if comparison.floor is not None:
+            floor = results.median(comparison.floor, comparison.metric.key) or 0.0
         if ours is not None and other is not None:
-            verdicts.append(Verdict(comparison, ours, other))
+            verdicts.append(Verdict(comparison, ours - floor, other - floor))
     return verdicts
 
 
@@ -201,7 +221,7 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """Each comparison with its target, and a last line that counts what was missed."""
     rows = [["case", "metric", "unit", "ours", "other", "ratio", "target", ""]]
     for verdict in verdicts:
-        case, _, other, metric, target = verdict.comparison
+        case, _, other, metric, target, _ = verdict.comparison
         ratio = "-" if verdict.ratio is None else f"{verdict.ratio:.3f}"
         bound = (
             "" if target is None else f"{'>=' if metric.better == 'higher' else '<='} {target:g}"

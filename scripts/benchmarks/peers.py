@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from workloads import ROOT
 
+from mihomo_tproxy.dataplane.instance import Instance
+
 if TYPE_CHECKING:
     from mihomo_tproxy.rig import Process, Rig
 
@@ -107,6 +109,9 @@ class OurGateway:
         cache = "true" if self._verdict_cache else "false"
         lan = ", ".join(self.rig.lan_interfaces)
         config.write_text(_OUR_CONFIG.format(lan=lan, verdict_cache=cache), encoding="utf-8")
+        with self.rig.gateway.enter():
+            # What the gateway cannot remove when the benchmark is killed, the rig does.
+            self.rig.register_pin(Instance().pins)
         command = [sys.executable, "-m", "mihomo_tproxy", "run", "-f", str(config)]
         self._process = self.rig.gateway.start([*command, "-d", str(directory)], cwd=ROOT)
         self._process.wait_for_line("ready", READY_TIMEOUT_S)

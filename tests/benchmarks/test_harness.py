@@ -52,6 +52,16 @@ def test_nothing_to_divide_by_is_neither_met_nor_missed(harness) -> None:
     assert verdict.met is None
 
 
+def test_a_floor_is_taken_from_both_sides(harness) -> None:
+    results = harness.Results()
+    for name, value in (("ours", 12.0), ("mihomo", 18.0), ("plain", 10.0)):
+        results.add(name, {"p50": value})
+    metric = harness.Metric("p50", "us", "lower")
+    comparison = harness.Comparison("case", "ours", "mihomo", metric, floor="plain")
+    (verdict,) = harness.judge(results, [comparison])
+    assert (verdict.ours, verdict.other, verdict.ratio) == (2.0, 8.0, 0.25)
+
+
 def test_what_was_not_measured_is_left_out(harness) -> None:
     assert judged(harness, "lower", 0.5, [3.0], []) == []
 

@@ -10,7 +10,7 @@ from select import EPOLLIN
 import pytest
 from support.loopback import Clock, both_loops
 
-from mihomo_tproxy.net.reactor import NEVER, READY_BATCH, ROUNDS, Reactor
+from mihomo_tproxy.net.reactor import NEVER, ROUNDS, Reactor
 
 
 class Probe:
@@ -192,7 +192,7 @@ def test_endless_continuations_leave_room_for_events(pairs):
             self.turns += 1
             reactor.again(self)
 
-    greedy = [Greedy(reactor) for _ in range(READY_BATCH + 1)]
+    greedy = [Greedy(reactor) for _ in range(65)]
     probe = Probe(reactor, near)
     reactor.watch(near.fileno(), probe, EPOLLIN)
     reactor.start()

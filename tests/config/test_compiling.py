@@ -1,0 +1,76 @@
+"""From the file to the kernel's plan: prefixes, masks and flags."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+
+import pytest
+
+from mihomo_tproxy.config import parse
+from mihomo_tproxy.config.compiling import compile_config, compile_file
+from mihomo_tproxy.errors import ConfigError
+from mihomo_tproxy.model.address import address_key
+from mihomo_tproxy.model.enums import Verdict
+from mihomo_tproxy.model.fields import DST_ADDR, DST_PORT
+
+RULES = """
+rules:
+  - IP-CIDR,198.51.100.0/24,DIRECT
+  - DST-PORT,25,REJECT
+  - MATCH,DIRECT
+"""
+
+
+def plan(text):
+    return compile_config(parse(text)).plan
+
+
+def test_addresses_first_become_prefixes_and_the_rest_masks():
+    made = plan(RULES)
+    assert made.static == ((address_key("198.51.100.0"), 120, Verdict.DIRECT),)
+    assert made.masks == (DST_ADDR, DST_ADDR | DST_PORT)
+    assert made.cache
+
+
+@pytest.mark.parametrize("text", ["gateway: {verdict-cache: false}", "interface-name: wan0"])
+def test_without_a_cache_the_kernel_decides_nothing(text):
+    made = plan(RULES + text)
+    assert (made.static, made.masks, made.cache) == ((), (), False)
+
+
+def test_the_gateway_block_becomes_the_plan():
+    made = plan(
+        "routing-mark: 7\nipv6: false\n"
+        "gateway: {lan: ['br-*'], bypass: [10.0.0.0/8], bypass-private: false, on-failure: closed,"
+        " workers: 3, local: true,"
+        " clients: {include: [192.168.1.0/24], exclude: ['02:00:00:00:00:01']}}"
+    )
+    assert made.patterns == ("br-*",)
+    assert made.bypass == ((address_key("10.0.0.0"), 104),)
+    assert made.include == ((address_key("192.168.1.0"), 120),)
+    assert made.exclude_macs == (bytes.fromhex("020000000001"),)
+    assert (made.workers, made.routing_mark) == (3, 7)
+    assert made.private
+    assert made.closed
+    assert made.local
+    assert not made.ipv6
+
+
+def test_the_worker_gets_the_whole_configuration():
+    config = parse("gateway: {max-flows: 5}")
+    assert pickle.loads(compile_config(config).worker) == config  # noqa: S301 (ours)
+
+
+def test_log_levels_and_warnings_come_along():
+    made = compile_config(parse("log-level: silent\nmixed-port: 7890"))
+    assert made.log_level > logging.CRITICAL
+    assert any("mixed-port" in warning for warning in made.warnings)
+
+
+def test_a_file_that_is_wrong_raises_its_problems(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("mode: sideways\nrules: ['NOPE,1,DIRECT']\n")
+    with pytest.raises(ConfigError) as caught:
+        compile_file(path)
+    assert [problem.line for problem in caught.value.problems] == [1, 2]

@@ -1,0 +1,95 @@
+"""One instance per namespace: the lock, the state, what is removed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mihomo_tproxy.dataplane import instance as module
+from mihomo_tproxy.dataplane.instance import Instance
+from mihomo_tproxy.errors import DataplaneError
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Directories of the test's own in the place of /run and bpffs."""
+    monkeypatch.setattr(module, "RUN_DIR", tmp_path / "run")
+    monkeypatch.setattr(module, "BPFFS", tmp_path / "bpf")
+    (tmp_path / "bpf").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def locked(places):
+    instance = Instance()
+    instance.lock()
+    yield instance
+    os.close(instance._lock_fd)
+
+
+def test_its_number_is_the_namespace():
+    assert Instance().number == os.stat("/proc/self/ns/net").st_ino
+
+
+def test_another_namespace_is_another_instance(places, tmp_path):
+    other = tmp_path / "netns"
+    other.touch()
+    assert Instance(other).pins != Instance().pins
+
+
+def test_nobody_runs_at_first(places):
+    assert not Instance().is_running()
+    assert Instance().read_state() == {}
+
+
+def test_a_second_one_is_refused_by_name(locked):
+    locked.write_state({"pid": 42})
+    with pytest.raises(DataplaneError, match=r"already runs .*\(pid 42\)"):
+        Instance().lock()
+    assert Instance().is_running()
+
+
+def test_the_state_is_replaced_whole(locked):
+    locked.write_state({"pid": 1, "config": "x" * 200})
+    locked.write_state({"pid": 2})
+    assert Instance().read_state() == {"pid": 2}
+
+
+def test_a_damaged_state_is_no_state(locked):
+    locked.state_path.write_text("[1, 2")
+    assert locked.read_state() == {}
+    locked.state_path.write_text("[1, 2]")
+    assert locked.read_state() == {}
+
+
+def test_new_pins_take_the_place_of_old_ones(places):
+    instance = Instance()
+    for path, name in ((instance.pins, "old"), (instance.new_pins, "new")):
+        path.mkdir(parents=True)
+        (path / name).touch()
+    instance.adopt_new_pins()
+    assert [path.name for path in instance.pins.iterdir()] == ["new"]
+    assert not instance.new_pins.exists()
+
+
+def test_remove_takes_everything_and_tells_whether_there_was_anything(places):
+    instance = Instance()
+    instance.new_pins.mkdir(parents=True)
+    (instance.new_pins / "map").touch()
+    assert instance.remove()
+    assert not instance.pins.parent.exists()
+    assert not instance.remove()
+
+
+def test_remove_leaves_other_namespaces_alone(places):
+    other = module.BPFFS / "mihomo-tproxy" / "1"
+    other.mkdir(parents=True)
+    Instance().remove()
+    assert other.exists()
+
+
+def test_a_place_that_cannot_be_made_is_an_error(places):
+    (places / "run").touch()
+    with pytest.raises(DataplaneError, match="cannot use"):
+        Instance().lock()
