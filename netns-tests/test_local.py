@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 from support.gateway import Gateway
 from support.tcp import ECHO, connects, says
 from support.udp import VERSIONS, echoes, open_socket
 
-from mihomo_tproxy.rig import Node
+if TYPE_CHECKING:
+    from mihomo_tproxy.rig import Node
 
 SO_MARK = 36
 LOCAL = {"local": True, "verdict-cache": False}

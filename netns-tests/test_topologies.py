@@ -1,4 +1,4 @@
-"""Every kind of LAN and WAN the rig has, several workers, strict reverse paths, users' own rules."""
+"""Every kind of LAN and WAN the rig has, several workers, strict reverse paths, tproxy-port."""
 
 from __future__ import annotations
 
