@@ -15,24 +15,38 @@ def compiled(text):
 
 
 @pytest.mark.parametrize(
-    "change", ["gateway: {workers: 2}", "gateway: {local: true}", "tproxy-port: 7893"]
+    "change",
+    [
+        "gateway: {workers: 2}",
+        "gateway: {local: true}",
+        "tproxy-port: 7893",
+        "tproxy-port: 7893\nallow-lan: true",
+    ],
 )
-def test_processes_and_listeners_are_fixed(change):
-    assert compiled(change).fixed() != compiled("mode: rule").fixed()
+def test_processes_and_listeners_are_kept(change):
+    old, new = compiled("mode: rule"), compiled(change)
+    kept = new.keep_fixed(old)
+    assert kept != new
+    assert (kept.plan.workers, kept.plan.local) == (old.plan.workers, old.plan.local)
+    assert kept.listening == old.listening
 
 
 @pytest.mark.parametrize("change", ["rules: ['MATCH,REJECT']", "gateway: {on-failure: closed}"])
-def test_rules_and_flags_are_not(change):
-    assert compiled(change).fixed() == compiled("mode: rule").fixed()
+def test_rules_and_flags_change(change):
+    new = compiled(change)
+    assert new.keep_fixed(compiled("mode: rule")) == new
 
 
-def test_keep_fixed_takes_the_rest_from_the_new_one():
+def test_what_is_not_kept_is_the_new_one():
     old = compiled("tproxy-port: 7893\ngateway: {workers: 2}")
-    new = compiled("rules: ['MATCH,REJECT']\ngateway: {on-failure: closed, local: true}")
-    kept = new.keep_fixed(old)
-    assert kept.fixed() == old.fixed()
+    kept = compiled("rules: ['MATCH,REJECT']\ngateway: {on-failure: closed}").keep_fixed(old)
     assert kept.plan.closed
-    assert kept.rules == 1
+    assert (kept.rules, kept.plan.workers, kept.listening) == (1, 2, old.listening)
+
+
+def test_the_gateways_own_traffic_can_be_let_go():
+    new = compiled("mode: rule")
+    assert new.keep_fixed(compiled("gateway: {local: true}")) == new
 
 
 def test_it_travels_between_processes():
