@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pickle
 import signal
 import socket
@@ -81,6 +82,7 @@ class Worker:
         """
         gateway = config.gateway
         self._make_room(gateway.max_flows)
+        self._take_priority(gateway.nice)
         self._context = self._relay_context(config)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
@@ -102,6 +104,12 @@ class Worker:
     def _relay_context(self, config: Config) -> RelayContext:
         timeouts = Timeouts(idle=config.gateway.tcp_idle_timeout)
         return RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
+
+    def _take_priority(self, nice: int) -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        except OSError as error:
+            log.info("worker %d: nice %d: %s", self._index, nice, error.strerror)
 
     def _make_room(self, flows: int) -> None:
         wanted = DESCRIPTORS_PER_FLOW * flows + DESCRIPTORS_BESIDES
@@ -182,6 +190,7 @@ class Worker:
         self._tunnel.engine = build_engine(config)
         self._tunnel.outbounds = self._outbounds(config)
         self._make_room(config.gateway.max_flows)
+        self._take_priority(config.gateway.nice)
         self._tunnel.flow_limit = config.gateway.max_flows
         self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self.verdicts.configure(generation, masks)
