@@ -64,7 +64,8 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 def _ignore_endings() -> None:
     for number in ENDINGS:
-        signal.signal(number, signal.SIG_IGN)
+        # Not SIG_IGN: a signal that is on its way already would be reported with a traceback.
+        signal.signal(number, lambda _number, _frame: None)
 
 
 def summary(rows: Sequence[Row]) -> dict[str, object]:

@@ -108,8 +108,10 @@ class Demonstration:
             self._rig.up()
             stack.callback(self._take_down)
             _ = self._rig.servers
-            self._start_gateway()
+            self._gateway = self._start_gateway()
+            # Also when it is told to stop while it starts: it cleans up after itself.
             stack.callback(self._gateway.stop, STOP_S)
+            self._gateway.wait_for_line(r"\[supervisor\] ready", READY_S)
             self.counters = Counters(self._instance().pins)
             stack.callback(self.counters.close)
             self._stack = stack.pop_all()
@@ -126,18 +128,17 @@ class Demonstration:
     def _instance(self) -> Instance:
         return Instance(host.netns_path(self._rig.gateway.netns))
 
-    def _start_gateway(self) -> None:
+    def _start_gateway(self) -> Process:
         rig = self._rig
         instance = self._instance()
         for pins in (instance.pins, instance.new_pins):
             rig.register_pin(pins)
         path = rig.gateway.directory / "config.yaml"
         path.write_text(CONFIG, encoding="utf-8")
-        self._gateway = rig.gateway.start(
+        return rig.gateway.start(
             [sys.executable, "-m", "mihomo_tproxy", "run", "-f", str(path)],
             env=module_environment(),
         )
-        self._gateway.wait_for_line(r"\[supervisor\] ready", READY_S)
 
     def _take_down(self) -> None:
         problems = self._rig.down()
