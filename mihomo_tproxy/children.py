@@ -6,6 +6,7 @@ Fork, not exec: the parent is single-threaded and the child inherits what it nee
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import select
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT_S: Final = 180
+PR_SET_PDEATHSIG: Final = 1
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this forked child when its parent, of that id, is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def run_in_child(work: Callable[[], T], what: str) -> T:
@@ -31,8 +40,10 @@ def run_in_child(work: Callable[[], T], what: str) -> T:
         WorkerFailed: the child broke, died or took more than `TIMEOUT_S`; `what` names it.
     """
     reader, writer = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
+        end_with_parent(parent)
         os.close(reader)
         _serve(work, writer)
     os.close(writer)

@@ -18,17 +18,19 @@ class Compiled(NamedTuple):
     plan: KernelPlan
     worker: bytes
     """The pickled `Config`, for the workers alone."""
-    tproxy_port: int
+    listening: tuple[int, bool, str]
+    """`tproxy-port`, `allow-lan`, `bind-address`."""
     rules: int
     log_level: int
     """As the logging module counts."""
     warnings: tuple[str, ...]
 
-    def fixed(self) -> tuple[object, ...]:
-        """What a reload cannot change: processes, listeners and attachments made at start."""
-        return (self.plan.workers, self.plan.local, self.tproxy_port)
-
     def keep_fixed(self, old: Compiled) -> Compiled:
-        """This configuration with the other's fixed part."""
-        plan = self.plan._replace(workers=old.plan.workers, local=old.plan.local)
-        return self._replace(plan=plan, tproxy_port=old.tproxy_port)
+        """This configuration with the other's fixed part: processes and listeners made at start.
+
+        The gateway's own traffic can be let go, but not taken on: sockets the relay has already
+        opened carry no mark, and would come back to it.
+        """
+        local = self.plan.local and old.plan.local
+        plan = self.plan._replace(workers=old.plan.workers, local=local)
+        return self._replace(plan=plan, listening=old.listening)

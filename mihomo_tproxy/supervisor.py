@@ -62,7 +62,7 @@ class Supervisor:
         self._compiled: Compiled
         self._marking: Marking
         self._workers: Workers
-        self._lan: tuple[str, ...] = ()
+        self._lan: tuple[str, ...] | None = None
         self._signals, self._signal_writer = socket.socketpair()
         self._signals.setblocking(False)
         self._signal_writer.setblocking(False)
@@ -210,11 +210,13 @@ class Supervisor:
         systemd.notify("RELOADING=1")
         try:
             compiled = self._load_config()
-            if compiled.fixed() != self._compiled.fixed():
+            kept = compiled.keep_fixed(self._compiled)
+            if kept != compiled:
                 log.warning(
-                    "gateway.workers, gateway.local and tproxy-port change only with a restart"
+                    "gateway.workers, tproxy-port, allow-lan and bind-address change, and "
+                    "gateway.local begins, only with a restart"
                 )
-                compiled = compiled.keep_fixed(self._compiled)
+                compiled = kept
             self._switch(compiled)
         except GatewayError as error:
             log.error("reload failed, the old configuration stays: %s", error)
@@ -265,7 +267,7 @@ class Supervisor:
         return run_in_child(synchronise, "attaching to the network")
 
     def _report(self, steered: Steered) -> None:
-        if steered.lan == self._lan and self._lan:
+        if steered.lan == self._lan:
             return
         self._lan = steered.lan
         self._instance.write_state(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pickle
 import signal
 import socket
@@ -81,6 +82,7 @@ class Worker:
         """
         gateway = config.gateway
         self._make_room(gateway.max_flows)
+        self._take_priority(gateway.nice)
         self._context = self._relay_context(config)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
@@ -102,6 +104,12 @@ class Worker:
     def _relay_context(self, config: Config) -> RelayContext:
         timeouts = Timeouts(idle=config.gateway.tcp_idle_timeout)
         return RelayContext(self.reactor, self._pipes, self.tracker, timeouts)
+
+    def _take_priority(self, nice: int) -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        except OSError as error:
+            log.info("worker %d: nice %d: %s", self._index, nice, error.strerror)
 
     def _make_room(self, flows: int) -> None:
         wanted = DESCRIPTORS_PER_FLOW * flows + DESCRIPTORS_BESIDES
@@ -131,20 +139,23 @@ class Worker:
         shared = config.gateway.workers > 1
         try:
             tcp = open_tcp(family, host, port, reuse_port=shared)
-            udp = open_udp(family, host, port, reuse_port=shared)
+            # The kernel would spread one client port over the workers: no cone would be full.
+            udp = None if self._index else open_udp(family, host, port)
         except OSError as error:
             raise WorkerFailed(
                 f"tproxy-port: cannot listen on {host} port {port}: {error.strerror}"
             ) from error
         self._serve(tcp, udp)
 
-    def _serve(self, tcp: socket.SocketType, udp: socket.SocketType) -> None:
-        for listener in (
-            TcpListener(self.reactor, tcp, self._tunnel, self.tracker),
-            UdpListener(self.reactor, udp, self._tunnel, self.tracker),
-        ):
+    def _serve(self, tcp: socket.SocketType, udp: socket.SocketType | None) -> None:
+        listeners: list[TcpListener | UdpListener] = [
+            TcpListener(self.reactor, tcp, self._tunnel, self.tracker)
+        ]
+        if udp is not None:
+            listeners.append(UdpListener(self.reactor, udp, self._tunnel, self.tracker))
+        for listener in listeners:
             listener.start()
-            self._listeners.append(listener)
+        self._listeners += listeners
 
     def _outbounds(self, config: Config) -> OutboundRegistry:
         context, tracker = self._context, self.tracker
@@ -179,6 +190,7 @@ class Worker:
         self._tunnel.engine = build_engine(config)
         self._tunnel.outbounds = self._outbounds(config)
         self._make_room(config.gateway.max_flows)
+        self._take_priority(config.gateway.nice)
         self._tunnel.flow_limit = config.gateway.max_flows
         self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self.verdicts.configure(generation, masks)

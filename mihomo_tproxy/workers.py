@@ -19,6 +19,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from mihomo_tproxy.children import end_with_parent
 from mihomo_tproxy.errors import WorkerFailed
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("supervisor")
 
-PR_SET_PDEATHSIG: Final = 1
 READY_S: Final = 20.0
 STOP_S: Final = 3.0
 BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
@@ -101,8 +101,10 @@ class Workers:
     ) -> None:
         ours, theirs = socket.socketpair()
         _import_worker()
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
+            end_with_parent(parent)
             for other in self._workers:
                 if other.control:
                     other.control.close()
@@ -226,7 +228,6 @@ def _become_worker(
     masks: tuple[int, ...],
 ) -> None:
     """The forked child's whole life; never returns."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 from support.gateway import Gateway
 from support.tcp import ECHO, connects, says
 from support.udp import VERSIONS, echoes, open_socket
 
-from mihomo_tproxy.rig import Node
+if TYPE_CHECKING:
+    from mihomo_tproxy.rig import Node
 
 SO_MARK = 36
 LOCAL = {"local": True, "verdict-cache": False}
@@ -91,6 +93,24 @@ def test_an_unconnected_socket_is_relayed_from_its_second_datagram_on(gateway, v
         for _ in range(3):
             assert echoes(sock, address)
     gateway.wait_counter("opened:udp:DIRECT", lambda number: number == before + 1)
+
+
+def test_it_ends_with_a_reload_and_begins_with_a_restart(rig):
+    assert rig.servers.process.running
+    inside = Inside(rig.gateway)
+    steered = {"rules": ["MATCH,REJECT"], "gateway": LOCAL}
+    with Gateway(rig, steered) as gateway:
+        assert not inside.connects(rig.destination(1))
+        gateway.reload({"rules": ["MATCH,REJECT"]})
+        assert "only with a restart" not in gateway.output
+        assert inside.connects(rig.destination(1))
+        assert not connects(rig.clients[0], rig.destination(1))
+        gateway.reload(steered)
+        assert "only with a restart" in gateway.output
+        assert inside.connects(rig.destination(1))
+        gateway.stop()
+        gateway.start()
+        assert not inside.connects(rig.destination(1))
 
 
 @by_version

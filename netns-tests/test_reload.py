@@ -79,7 +79,7 @@ def test_what_was_learnt_counts_no_more(gateway, version):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("rules: [", "line 1"),
+        ("rules: [", "not YAML"),
         ("rules: ['MATCH,NOWHERE']", "NOWHERE"),
         ("rules: ['NONSENSE,1,DIRECT', 'DST-PORT,x,DIRECT']", "NONSENSE"),
     ],

@@ -1,4 +1,4 @@
-"""UDP through the gateway: by kernel and by relay, large, many, refused, silent, idle, from outside."""
+"""UDP by kernel and by relay: large, many, refused, silent, idle, from outside."""
 
 from __future__ import annotations
 

@@ -15,22 +15,44 @@ def compiled(text):
 
 
 @pytest.mark.parametrize(
-    "change", ["gateway: {workers: 2}", "gateway: {local: true}", "tproxy-port: 7893"]
+    "change",
+    [
+        "gateway: {workers: 2}",
+        "gateway: {local: true}",
+        "tproxy-port: 7893",
+        "{tproxy-port: 7893, allow-lan: true}",
+    ],
 )
 def test_processes_and_listeners_are_fixed(change):
-    assert compiled(change).fixed() != compiled("mode: rule").fixed()
+    old = compiled("mode: rule")
+    new = compiled(change)
+    kept = new.keep_fixed(old)
+    assert kept != new
+    assert (kept.plan.workers, kept.plan.local) == (1, False)
+    assert kept.listening == old.listening
 
 
-@pytest.mark.parametrize("change", ["rules: ['MATCH,REJECT']", "gateway: {on-failure: closed}"])
+@pytest.mark.parametrize(
+    "change",
+    ["rules: ['MATCH,REJECT']", "gateway: {on-failure: closed}", "{allow-lan: true}"],
+)
 def test_rules_and_flags_are_not(change):
-    assert compiled(change).fixed() == compiled("mode: rule").fixed()
+    new = compiled(change)
+    assert new.keep_fixed(compiled("mode: rule")) == new
+
+
+def test_local_steering_ends_with_a_reload():
+    old = compiled("gateway: {local: true}")
+    assert not compiled("mode: rule").keep_fixed(old).plan.local
+    assert old.keep_fixed(old).plan.local
 
 
 def test_keep_fixed_takes_the_rest_from_the_new_one():
     old = compiled("tproxy-port: 7893\ngateway: {workers: 2}")
     new = compiled("rules: ['MATCH,REJECT']\ngateway: {on-failure: closed, local: true}")
     kept = new.keep_fixed(old)
-    assert kept.fixed() == old.fixed()
+    assert (kept.plan.workers, kept.plan.local) == (2, False)
+    assert kept.listening == old.listening
     assert kept.plan.closed
     assert kept.rules == 1
 

@@ -7,6 +7,7 @@ network is touched. With `--json` standard output carries JSON alone, the rest g
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -95,7 +96,15 @@ def table(rows: Sequence[Row]) -> str:
 
 def _watch(demonstration: Demonstration) -> None:
     """A status line each second, until interrupted."""
+    try:
+        _show(demonstration)
+    except KeyboardInterrupt:
+        print("\nremoving everything", file=sys.stderr)
+
+
+def _show(demonstration: Demonstration) -> None:
     tty = sys.stderr.isatty()
+    start, end = ("\r\033[K", "") if tty else ("", "\n")
     demonstration.start_traffic()
     print(
         "\nlight traffic goes on; Ctrl-C ends it and removes everything. Meanwhile, elsewhere:\n"
@@ -105,17 +114,15 @@ def _watch(demonstration: Demonstration) -> None:
     )
     counters = demonstration.counters
     before, then = counters.totals(), time.monotonic()
-    try:
-        while True:
-            time.sleep(LINE_S)
-            demonstration.check()
-            after, now = counters.totals(), time.monotonic()
-            text = line(difference(after, before), now - then, counters.workers())
-            print(f"\r\033[K{text}" if tty else text, end="" if tty else "\n", file=sys.stderr,
-                  flush=True)  # fmt: skip
-            before, then = after, now
-    except KeyboardInterrupt:
-        print("\nremoving everything", file=sys.stderr)
+    while True:
+        time.sleep(LINE_S)
+        demonstration.check()
+        after, now = counters.totals(), time.monotonic()
+        text = line(difference(after, before), now - then, counters.workers())
+        if tty:  # a line that wraps cannot be written over
+            text = text[: shutil.get_terminal_size().columns - 1]
+        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
+        before, then = after, now
 
 
 def line(routes: Routes, seconds: float, workers: dict[str, int]) -> str:

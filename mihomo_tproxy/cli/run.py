@@ -19,7 +19,7 @@ class MihomoFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line; exceptions follow it as Python prints them."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        text = record.getMessage().replace("\\", "\\\\").replace('"', '\\"')
+        text = record.getMessage().replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         line = f'time="{stamp}" level={record.levelname.lower()} msg="[{record.name}] {text}"'
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)

@@ -8,6 +8,7 @@ gateway:
   local: false
   on-failure: open         # open | closed
   workers: 1
+  nice: -15                # of the relay workers
   verdict-cache: true
   udp-timeout: 60          # seconds
   tcp-idle-timeout: 7440   # seconds
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.yaml import Value
 
 MAX_WORKERS: Final = 16
+MIN_NICE: Final = -20
+MAX_NICE: Final = 19
 MAX_UDP_TIMEOUT: Final = 86_400
 MIN_TCP_IDLE: Final = 10
 MAX_TCP_IDLE: Final = 604_800
@@ -51,6 +54,7 @@ def parse_gateway(report: Report, value: Value) -> Gateway:
         local=section.boolean("local", _DEFAULT.local),
         on_failure=section.choice("on-failure", OnFailure.OPEN),
         workers=section.integer("workers", _DEFAULT.workers, 1, MAX_WORKERS),
+        nice=section.integer("nice", _DEFAULT.nice, MIN_NICE, MAX_NICE),
         verdict_cache=section.boolean("verdict-cache", _DEFAULT.verdict_cache),
         udp_timeout=section.integer("udp-timeout", _DEFAULT.udp_timeout, 1, MAX_UDP_TIMEOUT),
         tcp_idle_timeout=section.integer(

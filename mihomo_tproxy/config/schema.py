@@ -86,6 +86,8 @@ class Gateway:
     """Also steer the gateway's own traffic."""
     on_failure: OnFailure = OnFailure.OPEN
     workers: int = 1
+    nice: int = -15
+    """Scheduling priority of the workers (setpriority(2)): a packet must not wait for a backup."""
     verdict_cache: bool = True
     """False: the kernel forwards nothing by a verdict, every flow comes to the relay."""
     udp_timeout: int = 60

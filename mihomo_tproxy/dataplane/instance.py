@@ -36,11 +36,18 @@ class Instance:
         Raises:
             DataplaneError: another one runs, or the lock cannot be made.
         """
-        try:
-            RUN_DIR.mkdir(mode=0o755, exist_ok=True)
-            fd = os.open(self.state_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise DataplaneError(f"cannot use {self.state_path}: {error.strerror}") from error
+        while self._lock_fd < 0:
+            try:
+                RUN_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+                fd = os.open(self.state_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                continue  # the last of another namespace has just removed the directory
+            except OSError as error:
+                raise DataplaneError(f"cannot use {self.state_path}: {error.strerror}") from error
+            self._take(fd)
+
+    def _take(self, fd: int) -> None:
+        """Lock an open state file, unless it was removed meanwhile by its last owner."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -49,7 +56,10 @@ class Instance:
             raise DataplaneError(
                 f"mihomo-tproxy already runs in this network namespace (pid {pid})"
             ) from None
-        self._lock_fd = fd
+        if os.fstat(fd).st_nlink:
+            self._lock_fd = fd
+        else:
+            os.close(fd)
 
     def unlock(self) -> None:
         """Give the lock back, and the state file if there was nothing before."""

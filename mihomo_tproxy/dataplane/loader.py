@@ -11,13 +11,16 @@ Prints one JSON object: {"ok": true, "seconds": s} or {"ok": false, "stage": ...
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
 
+PR_SET_PDEATHSIG = 1
 SCHED_CLS, CGROUP_SOCK_ADDR, SK_LOOKUP = 3, 18, 30
 PROGRAMS = {
     "lan_ingress": (SCHED_CLS, -1),
@@ -32,7 +35,7 @@ PROGRAMS = {
 `enum bpf_attach_type`."""
 MAPS = (
     "settings", "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "claimed",
-    "fragments", "totals", "client_stats", "worker_stats", "listeners",
+    "handshake", "fragments", "totals", "client_stats", "worker_stats", "listeners",
 )  # fmt: skip
 INCLUDE = re.compile(r'^#include "([a-z_]+\.[ch])"$', re.MULTILINE)
 
@@ -105,6 +108,7 @@ def load(source: str, pins: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Load as told by the command line; the outcome goes to stdout as JSON."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     started = time.monotonic()
     source, pins, headers = arguments[0], arguments[1], arguments[2:]
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.rig import serving
@@ -27,6 +28,18 @@ def says(sock: socket.socket, payload: bytes = b"ping") -> bool:
             return False
         answer += chunk
     return answer == payload
+
+
+def breaks(sock: socket.socket) -> bool:
+    """Whether an echo connection ends, by FIN or RST, within a second."""
+    try:
+        for _ in range(20):
+            if not says(sock):
+                return True
+            time.sleep(0.05)
+    except ConnectionError:
+        return True
+    return False
 
 
 def connects(node: Node, address: str, port: int = ECHO) -> bool:

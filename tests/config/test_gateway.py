@@ -22,6 +22,7 @@ gateway:
   local: true
   on-failure: closed
   workers: "2"
+  nice: 5
   verdict-cache: no
   udp-timeout: 30
   tcp-idle-timeout: 600
@@ -38,7 +39,7 @@ gateway:
     assert (gateway.bypass_private, gateway.local, gateway.verdict_cache) == (False, True, False)
     assert gateway.on_failure is OnFailure.CLOSED
     assert (gateway.workers, gateway.udp_timeout, gateway.tcp_idle_timeout) == (2, 30, 600)
-    assert gateway.max_flows == 1000
+    assert (gateway.max_flows, gateway.nice) == (1000, 5)
 
 
 def test_all_of_v6_bypassed_is_not_v4() -> None:
@@ -61,6 +62,7 @@ def test_all_of_v6_bypassed_is_not_v4() -> None:
         ("local: 7", "gateway.local", "expected true or false"),
         ("on-failure: ope", "gateway.on-failure", "did you mean 'open'?"),
         ("workers: 17", "gateway.workers", "1 to 16 is allowed"),
+        ("nice: -21", "gateway.nice", "-20 to 19 is allowed"),
         ("verdict-cache: x", "gateway.verdict-cache", "expected true or false"),
         ("udp-timeout: 0", "gateway.udp-timeout", "1 to 86400 is allowed"),
         ("tcp-idle-timeout: 9", "gateway.tcp-idle-timeout", "10 to 604800 is allowed"),
