@@ -222,6 +222,11 @@ def test_an_idle_flow_ends_and_a_busy_one_lives(gateway):
     gateway.wait_counter("error:idle-timeout", lambda value: value == before + 1)
 
 
+def assert_the_server_heard_nothing(counts):
+    """It answers every segment but a RST, which a client may send for one that came too late."""
+    assert counts.down_kernel.packets == 0
+
+
 @both_families
 def test_reject_resets_and_the_server_hears_nothing(gateway, version):
     rig = gateway.rig
@@ -255,7 +260,7 @@ def test_reject_drop_is_silent_and_then_the_kernels(gateway, version):
     counts = gateway.since(before)
     assert counts.relay.flows == 1
     assert counts.drop.flows >= 1
-    assert counts.kernel.packets == 0
+    assert_the_server_heard_nothing(counts)
 
 
 def test_a_silent_flow_that_ends_is_not_forwarded(gateway):
@@ -274,4 +279,4 @@ def test_a_silent_flow_that_ends_is_not_forwarded(gateway):
     time.sleep(0.5)  # for what a client would send again
     counts = gateway.since(before)
     assert counts.relay.flows >= 1025
-    assert counts.kernel.packets == 0
+    assert_the_server_heard_nothing(counts)
