@@ -8,6 +8,7 @@
 
 #define FLOW_NS (180LL * 1000000000) /* as conntrack keeps an assured UDP flow; > TIME_WAIT */
 #define FLOW_TOUCH_NS 1000000000LL
+#define COOKIE_NS (120LL * 1000000000) /* a SYN cookie's longest life (MAX_SYNCOOKIE_AGE) */
 #define CLAIM_NS (2LL * 1000000000) /* longer than the relay needs to connect a socket */
 #define FRAGMENT_NS (30LL * 1000000000) /* the reassembly timeout of Linux */
 
@@ -177,15 +178,21 @@ static __always_inline bool is_passing(const struct packet *p)
 
 /*
  * Under SYN cookies no socket holds the flow before the segment that ends the handshake. Outside of
- * a SYN flood the helper says no at once, from the listener's own memory.
+ * a SYN flood the helper says no at once, from the listener's own memory. But a listener is shared
+ * by all CPUs, so it is left alone while nobody shakes hands with the relay.
  */
 static __always_inline bool answers_cookie(const struct settings *set, const struct packet *p)
 {
 	struct tcphdr tcp = { .source = p->sport, .dest = p->dport, .seq = p->sequence,
 			      .ack_seq = p->acknowledged, .doff = 5, .ack = 1 };
-	struct bpf_sock *sk = find_listener(set, p->src.lo, p->sport, p->network, p->v6);
+	u32 zero = 0;
+	u64 *last = handshake.lookup(&zero);
+	struct bpf_sock *sk;
 	int refused;
 
+	if (!last || (s64)(bpf_ktime_get_coarse_ns() - *last) > COOKIE_NS)
+		return false;
+	sk = find_listener(set, p->src.lo, p->sport, p->network, p->v6);
 	if (!sk)
 		return false;
 	if (p->v6) {
@@ -290,6 +297,17 @@ static __always_inline void remember_flow(const struct packet *p, u32 route, boo
 	}
 }
 
+/* So that answers_cookie need not look when nobody shook hands. */
+static __always_inline void remember_handshake(void)
+{
+	u64 now = bpf_ktime_get_coarse_ns();
+	u32 zero = 0;
+	u64 *last = handshake.lookup(&zero);
+
+	if (last && (!*last || (s64)(now - *last) > FLOW_TOUCH_NS))
+		*last = now;
+}
+
 /* What later fragments of the datagram will look for. */
 static __always_inline void remember_fragment(const struct packet *p, u32 route)
 {
@@ -319,8 +337,11 @@ static __always_inline int route_flow(struct __sk_buff *skb, const struct settin
 	}
 	if (route == ROUTE_NEW)
 		route = route_new(skb, set, p, known, may_stay);
-	if (*new_flow)
+	if (*new_flow) {
 		remember_flow(p, route, may_stay);
+		if (p->network == IPPROTO_TCP && route == ROUTE_RELAY)
+			remember_handshake();
+	}
 	if (p->fragment == FRAGMENT_FIRST)
 		remember_fragment(p, route);
 	return route;

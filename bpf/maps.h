@@ -41,6 +41,9 @@ struct stat_key {
 };
 BPF_TABLE("hash", struct stat_key, u64, worker_stats, 4096);
 
+/* When a TCP flow was last given to the relay (ns): nobody else's handshake can end in a cookie. */
+BPF_TABLE("array", u32, u64, handshake, 1);
+
 /*
  * Set while the classifier looks for the socket that holds a flow. The look-up goes on to listeners,
  * which it has no use for, and so to pick_listener, on this CPU and before it returns.

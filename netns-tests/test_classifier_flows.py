@@ -266,6 +266,8 @@ def test_the_handshake_a_syn_cookie_stands_for_reaches_the_relay(
         stack.callback(steer.detach, steer.attach_lookup())
         slot = abi.listener_slot(0, udp=False, v6=":" in server)
         ack = cookie_handshake_ack(client, server, steer.listeners[slot])
+        assert steer.run(ack).route is Route.KERNEL, "nobody shook hands with the relay yet"
+        assert steer.run(segment(client, server, sport=40009)).route is Route.RELAY
         assert steer.run(ack).route is Route.RELAY
         forged = bytearray(ack)
         forged[(54 if ":" in server else 34) + 8] ^= 0x40  # the acknowledged number: the cookie

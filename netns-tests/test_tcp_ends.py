@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -11,6 +13,7 @@ from support.traffic import (
     PORT,
     assert_resets,
     connect,
+    family_of,
     listen,
     pair,
     read_all,
@@ -18,6 +21,8 @@ from support.traffic import (
     talk,
     wait_reset,
 )
+
+IPPROTO_MPTCP = 262
 
 PATHS = {
     "kernel": {"rules": ["MATCH,DIRECT"]},
@@ -134,6 +139,22 @@ def test_what_was_said_before_the_connection_was_complete_arrives(module_rig, pa
 
 
 @both_families
+def test_a_multipath_client_falls_back(module_rig, path, version):
+    """MPTCP cannot be relayed transparently: the client has to go on with plain TCP."""
+    address = module_rig.destination(1, version)
+    try:
+        sock = module_rig.clients[0].socket(family_of(address), proto=IPPROTO_MPTCP)
+    except OSError as error:
+        pytest.skip(f"no MPTCP here: {error.strerror}")
+    with sock:
+        sock.settimeout(5)
+        sock.connect((address, 7))
+        sock.sendall(b"one path")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == b"one path"
+
+
+@both_families
 def test_a_closed_port(module_rig, gateway, path, version):
     """The kernel passes the refusal on; the relay has accepted already, so it resets."""
     address = module_rig.destination(1, version)
@@ -184,6 +205,23 @@ def test_a_server_that_never_answers_is_given_up(gateway, version):
     gateway.wait_counter("error:dial-timeout", lambda value: value > before)
 
 
+def test_an_idle_flow_ends_and_a_busy_one_lives(gateway):
+    gateway.reload({**PATHS["relay"], "gateway": {"verdict-cache": False, "tcp-idle-timeout": 10}})
+    rig = gateway.rig
+    before = gateway.counter("error:idle-timeout")
+    with pair(rig, 4) as (idle, idle_server), pair(rig, 6) as (busy, server):
+        idle.setblocking(False)
+        while not select.select([idle], [], [], 1.0)[0]:
+            busy.sendall(b"x")
+            assert server.recv(10) == b"x"
+        idle.setblocking(True)
+        wait_reset(idle)
+        wait_reset(idle_server)
+        server.sendall(b"still here")
+        assert busy.recv(20) == b"still here"
+    gateway.wait_counter("error:idle-timeout", lambda value: value == before + 1)
+
+
 @both_families
 def test_reject_resets_and_the_server_hears_nothing(gateway, version):
     rig = gateway.rig
@@ -220,16 +258,20 @@ def test_reject_drop_is_silent_and_then_the_kernels(gateway, version):
     assert counts.kernel.packets == 0
 
 
-def test_a_silent_flow_that_is_let_go_is_not_forwarded(gateway):
-    """The relay holds a limited number; the client of the oldest must not reach the server."""
+def test_a_silent_flow_that_ends_is_not_forwarded(gateway):
+    """Neither a client that gives up nor one that is let go may be heard by the server."""
     rig = gateway.rig
     rule = f"DST-PORT,{PORT},REJECT-DROP"
     gateway.reload({"rules": [rule], "gateway": {"verdict-cache": False}})
     address = rig.destination(9)
     before = gateway.routes()
     with ExitStack() as stack:
+        # One more than the relay holds.
         held = [stack.enter_context(connect(rig.clients[0], address, PORT)) for _ in range(1025)]
         wait_reset(held[0])
         held[1].sendall(b"still held")
     gateway.wait_counter("tcp-live", lambda value: value == 0)
-    assert gateway.since(before).kernel.packets == 0
+    time.sleep(0.5)  # for what a client would send again
+    counts = gateway.since(before)
+    assert counts.relay.flows >= 1025
+    assert counts.kernel.packets == 0

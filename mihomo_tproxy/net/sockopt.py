@@ -24,7 +24,6 @@ from socket import (
     TCP_KEEPCNT,
     TCP_KEEPIDLE,
     TCP_KEEPINTVL,
-    TCP_QUICKACK,
     SocketType,
 )
 from typing import Any, Final
@@ -34,7 +33,6 @@ IP_RECVORIGDSTADDR: Final = 20
 IPV6_RECVORIGDSTADDR: Final = 74
 IPV6_TRANSPARENT: Final = 75
 IPV6_HDRINCL: Final = 36
-TCP_REPAIR: Final = 19
 
 KEEPALIVE_IDLE_S: Final = 120
 KEEPALIVE_INTERVAL_S: Final = 30
@@ -68,18 +66,6 @@ def reset_on_close(sock: SocketType) -> None:
         sock.setsockopt(SOL_SOCKET, SO_LINGER, LINGER_ZERO)
     except OSError:
         pass  # the kernel already took the connection down
-
-
-def silence_on_close(sock: SocketType) -> None:
-    """Make the coming close send nothing at all (TCP_REPAIR), or RST where that is not allowed.
-
-    What has come is acknowledged first: a FIN sent again would find no socket, and be forwarded.
-    """
-    try:
-        sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
-        sock.setsockopt(IPPROTO_TCP, TCP_REPAIR, 1)
-    except OSError:
-        reset_on_close(sock)
 
 
 def open_reply(local: SocketAddress, peer: SocketAddress) -> SocketType:

@@ -2,9 +2,9 @@
 
 A client whose packet came up has been accepted by the kernel already, so REJECT is a RST after the
 handshake, and REJECT-DROP a connection that stays open and silent. It is held for as long as mihomo
-holds one, or until the client ends it, and then taken down without a segment. A client that has not
-ended it is reset: with no socket here to hold them, its next segments would be forwarded to the
-server they are to be kept from. The verdict DROP goes to the kernel: the next SYN gets no answer.
+holds one, or until the client ends it, and then reset: with no socket here that knows it, whatever
+the client sends next, were it only its FIN again, would be forwarded to the server it is kept from.
+The verdict DROP goes to the kernel: the next SYN gets no answer at all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLRDHUP
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.model.enums import Network, Verdict
-from mihomo_tproxy.net.sockopt import reset_on_close, silence_on_close
+from mihomo_tproxy.net.sockopt import reset_on_close
 
 if TYPE_CHECKING:
     from socket import SocketType
@@ -92,14 +92,11 @@ class RejectDrop:
         self._udp.opened += 1
         self._udp.closed += 1
 
-    def release(self, held: Held, client: SocketType, cause: str, *, ended: bool = False) -> None:
-        """A held client is let go: silently if it has `ended` the connection itself."""
+    def release(self, held: Held, client: SocketType, cause: str) -> None:
+        """A held client is let go."""
         if held in self._held:
             del self._held[held]
-            if ended:
-                silence_on_close(client)
-            else:
-                reset_on_close(client)
+            reset_on_close(client)
             self._reactor.retire(client)
             self._tracker.flow_closed(self._tcp, cause)
 
@@ -116,7 +113,7 @@ class Held:
 
     def on_event(self, fd: int, events: int) -> None:
         """The client gave up."""
-        self._outbound.release(self, self._client, "", ended=True)
+        self._outbound.release(self, self._client, "")
 
     def on_again(self) -> None:
         """Never asked for."""

@@ -37,22 +37,6 @@ def test_reset_on_close_of_a_dead_socket_is_harmless(connection):
     assert near.fileno() == -1
 
 
-def test_silence_falls_back_to_reset_without_privilege(connection):
-    """With the privilege nothing is sent at all; that is shown in a namespace of its own."""
-    near, far = connection
-
-    class Unprivileged:
-        def setsockopt(self, level, option, value):
-            if option == sockopt.TCP_REPAIR and level == socket.IPPROTO_TCP:
-                raise PermissionError(errno.EPERM, "Operation not permitted")
-            near.setsockopt(level, option, value)
-
-    sockopt.silence_on_close(Unprivileged())
-    near.close()
-    with pytest.raises(ConnectionResetError):
-        far.recv(1)
-
-
 def test_keepalive(connection):
     near, _far = connection
     sockopt.set_keepalive(near)
