@@ -234,13 +234,45 @@ def test_a_worker_that_dies_comes_back(rig, count):
         assert not connects(client, rig.destination(1))
 
 
-def test_kernel_flows_outlive_a_worker(rig):
+def test_a_worker_that_dies_again_and_again_ends_the_gateway(rig):
+    """It says so, cleans up, and the LAN goes on without it."""
+    assert rig.servers.process.running
+    gateway = Gateway(rig, RELAYED)
+    gateway.start()
+
+    def ended():
+        if gateway.process.running:
+            for pid in filter(relays, gateway.workers()):
+                os.kill(pid, signal.SIGKILL)
+        return not gateway.process.running
+
+    wait_until(ended, "end of the gateway", 20)
+    assert gateway.process.returncode == 4
+    assert "dies again and again" in gateway.output
+    assert "Traceback" not in gateway.output
+    assert gateway.traces() == gateway.before
+    assert connects(rig.clients[0], rig.destination(1))
+
+
+def relays(pid):
+    """Whether a child of the gateway is a worker, by the maps it holds open."""
+    try:
+        files = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return "anon_inode:bpf-map" in files
+
+
+def test_kernel_flows_outlive_a_worker_and_an_orderly_restart(rig):
     assert rig.servers.process.running
     client, address = rig.clients[0], rig.destination(1)
     with Gateway(rig, DIRECT) as gateway, Download(client, address, TRANSFER, PACE_S) as download:
         (worker,) = gateway.workers()
         os.kill(worker, signal.SIGKILL)
         gateway.process.wait_for_line("is back", 20)
+        gateway.stop()
+        gateway.start()
+        assert download.received < TRANSFER
         assert download.finish()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from support.gateway import Gateway
 from support.tcp import connects, says
@@ -106,6 +108,16 @@ def test_what_needs_a_restart_is_named(gateway):
     assert "only with a restart" in gateway.output
     assert len(gateway.workers()) == 1
     assert connects(gateway.rig.clients[0], gateway.rig.destination(4))
+
+
+def test_reloads_cost_no_descriptors(gateway):
+    pids = (gateway.process.pid, *gateway.workers())
+    open_files = []
+    for _ in range(3):
+        gateway.reload(DIRECT)
+        gateway.reload("rules: [", fails=True)
+        open_files.append([len(os.listdir(f"/proc/{pid}/fd")) for pid in pids])
+    assert open_files[0] == open_files[1] == open_files[2]
 
 
 def test_the_file_may_vanish(gateway):

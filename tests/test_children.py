@@ -53,3 +53,24 @@ def test_a_child_that_hangs_is_killed(monkeypatch):
     monkeypatch.setattr(children, "TIMEOUT_S", 0.05)
     with pytest.raises(WorkerFailed, match="without a result"):
         run_in_child(signal.pause, "work")
+
+
+def test_a_child_ends_with_its_parent():
+    """Even with one that was killed: the grandchild's end of the pipe closes."""
+    reader, writer = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        parent = os.getpid()
+        if os.fork() == 0:
+            children.end_with_parent(parent)
+            os.write(writer, b"x")
+            signal.pause()
+        signal.pause()
+    os.close(writer)
+    try:
+        assert os.read(reader, 1) == b"x"
+        os.kill(middle, signal.SIGKILL)
+        os.waitpid(middle, 0)
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)

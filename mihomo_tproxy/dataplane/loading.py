@@ -13,9 +13,11 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from mihomo_tproxy.children import end_with_parent
 from mihomo_tproxy.dataplane.pins import check_bpffs, unpin
 from mihomo_tproxy.errors import BpfUnavailable
 
@@ -120,7 +122,12 @@ def _run_loader(interpreter: str, arguments: list[str]) -> tuple[dict[str, Any],
     command = [interpreter, "-I", str(Path(__file__).with_name("loader.py")), *arguments]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LOAD_TIMEOUT_S,
+            check=False,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
         report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:

@@ -5,6 +5,7 @@ Bytes and maps only, no netlink. Everything may be repeated at any time.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.dataplane import abi
@@ -25,17 +26,20 @@ def write_settings(pins: Path, plan: KernelPlan, marking: Marking, generation: i
         marking.mark, generation, plan.flags(), plan.workers, plan.routing_mark, plan.masks,
         netns_cookie(),
     )  # fmt: skip
-    open_map(pins, "settings").update(bytes(4), settings.pack())
+    with closing(open_map(pins, "settings")) as table:
+        table.update(bytes(4), settings.pack())
 
 
 def write_clients(pins: Path, plan: KernelPlan) -> None:
     """The LAN hosts that are steered or left alone."""
     listed = {abi.prefix_key(*prefix): bytes([abi.CLIENT_INCLUDE]) for prefix in plan.include}
     listed |= {abi.prefix_key(*prefix): bytes([abi.CLIENT_EXCLUDE]) for prefix in plan.exclude}
-    open_map(pins, "clients").replace(listed)
+    with closing(open_map(pins, "clients")) as table:
+        table.replace(listed)
     macs = {abi.MAC.pack(mac): bytes([abi.CLIENT_INCLUDE]) for mac in plan.include_macs}
     macs |= {abi.MAC.pack(mac): bytes([abi.CLIENT_EXCLUDE]) for mac in plan.exclude_macs}
-    open_map(pins, "macs").replace(macs)
+    with closing(open_map(pins, "macs")) as table:
+        table.replace(macs)
 
 
 def prefix_table(

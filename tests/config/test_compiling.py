@@ -9,6 +9,7 @@ import pytest
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.compiling import compile_config, compile_file
+from mihomo_tproxy.dataplane.plan import OWN_MARK
 from mihomo_tproxy.errors import ConfigError
 from mihomo_tproxy.model.address import address_key
 from mihomo_tproxy.model.enums import Verdict
@@ -74,3 +75,11 @@ def test_a_file_that_is_wrong_raises_its_problems(tmp_path):
     with pytest.raises(ConfigError) as caught:
         compile_file(path)
     assert [problem.line for problem in caught.value.problems] == [1, 2]
+
+
+def test_local_steering_gives_the_daemons_sockets_a_mark():
+    made = compile_config(parse("gateway: {local: true}"))
+    assert made.plan.routing_mark == OWN_MARK
+    assert pickle.loads(made.worker).routing_mark == OWN_MARK  # noqa: S301 (ours)
+    assert plan("{routing-mark: 7, gateway: {local: true}}").routing_mark == 7
+    assert plan("mode: rule").routing_mark == 0

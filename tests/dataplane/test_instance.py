@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 import pytest
@@ -93,3 +94,23 @@ def test_a_place_that_cannot_be_made_is_an_error(places):
     (places / "run").touch()
     with pytest.raises(DataplaneError, match="cannot use"):
         Instance().lock()
+
+
+def test_a_state_file_removed_before_it_was_locked_is_made_anew(places, monkeypatch):
+    """The last owner unlinks it, and ends, between our open and our lock."""
+    instance = Instance()
+    flock, attempts = fcntl.flock, []
+
+    def late(fd, how):
+        attempts.append(fd)
+        if len(attempts) == 1:
+            instance.state_path.unlink()
+        flock(fd, how)
+
+    monkeypatch.setattr(module.fcntl, "flock", late)
+    instance.lock()
+    try:
+        assert len(attempts) == 2
+        assert Instance().is_running()
+    finally:
+        os.close(instance._lock_fd)

@@ -10,6 +10,7 @@ from mihomo_tproxy.dataplane import abi, plan
 from mihomo_tproxy.dataplane.plan import (
     FULL_MASK,
     MARKS,
+    OWN_MARK,
     PRIORITY,
     PROTOCOL,
     TABLES,
@@ -147,3 +148,8 @@ def test_excluding_somebody_still_steers_the_others():
     made = compile_config(parse("gateway: {clients: {exclude: [1.2.3.4]}}")).plan
     assert not made.flags() & abi.FLAG_CLIENTS_ONLY
     assert isinstance(made, plan.KernelPlan)
+
+
+def test_what_the_daemons_own_sockets_carry_is_no_mark_to_steer_by():
+    assert choose_marking([], [], MARKS[0] | 1).mark == MARKS[1]
+    assert OWN_MARK not in MARKS
