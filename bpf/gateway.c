@@ -7,7 +7,6 @@
 #include <uapi/linux/ip.h>
 #include <uapi/linux/ipv6.h>
 #include <uapi/linux/pkt_cls.h>
-#include <uapi/linux/tcp.h>
 
 #ifndef SOL_SOCKET
 #define SOL_SOCKET 1

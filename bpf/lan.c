@@ -8,8 +8,9 @@
 
 #define FLOW_NS (180LL * 1000000000) /* as conntrack keeps an assured UDP flow; > TIME_WAIT */
 #define FLOW_TOUCH_NS 1000000000LL
-#define COOKIE_NS (120LL * 1000000000) /* a SYN cookie's longest life (MAX_SYNCOOKIE_AGE) */
-#define CLAIM_NS (2LL * 1000000000) /* longer than the relay needs to connect a socket */
+#define UDP_CLAIM_NS (2LL * 1000000000) /* longer than the relay needs to connect a socket */
+#define CLAIM_NS (180LL * 1000000000) /* longer than a SYN cookie, or a peer's last retransmission */
+#define CLAIM_TOUCH_NS 1000000000LL
 #define FRAGMENT_NS (30LL * 1000000000) /* the reassembly timeout of Linux */
 
 /* Whether a socket of this host holds the 4-tuple: 0 none, 1 live, 2 only TIME_WAIT. */
@@ -176,46 +177,48 @@ static __always_inline bool is_passing(const struct packet *p)
 	return true;
 }
 
-/*
- * Under SYN cookies no socket holds the flow before the segment that ends the handshake. Outside of
- * a SYN flood the helper says no at once, from the listener's own memory. But a listener is shared
- * by all CPUs, so it is left alone while nobody shakes hands with the relay.
- */
-static __always_inline bool answers_cookie(const struct settings *set, const struct packet *p)
+/* Whether any TCP flow was given to the relay lately: if none, none is claimed. */
+static __always_inline bool claims_exist(void)
 {
-	struct tcphdr tcp = { .source = p->sport, .dest = p->dport, .seq = p->sequence,
-			      .ack_seq = p->acknowledged, .doff = 5, .ack = 1 };
 	u32 zero = 0;
-	u64 *last = handshake.lookup(&zero);
-	struct bpf_sock *sk;
-	int refused;
+	u64 *last = claims.lookup(&zero);
 
-	if (!last || (s64)(bpf_ktime_get_coarse_ns() - *last) > COOKIE_NS)
-		return false;
-	sk = find_listener(set, p->src.lo, p->sport, p->network, p->v6);
-	if (!sk)
-		return false;
-	if (p->v6) {
-		struct ipv6hdr ip = { .version = 6 };
+	return last && *last && (s64)(bpf_ktime_get_coarse_ns() - *last) < CLAIM_NS;
+}
 
-		__builtin_memcpy(&ip.saddr, &p->src, sizeof(ip.saddr));
-		__builtin_memcpy(&ip.daddr, &p->dst, sizeof(ip.daddr));
-		refused = bpf_tcp_check_syncookie(sk, &ip, sizeof(ip), &tcp, sizeof(tcp));
-	} else {
-		struct iphdr ip = { .version = 4, .saddr = htonl(ip4_of(&p->src)),
-				    .daddr = htonl(ip4_of(&p->dst)) };
+/* Whether the flow was given to the relay and no socket of it need be there (yet, or any more). */
+static __always_inline bool is_claimed(const struct packet *p, s64 lifetime)
+{
+	struct flow_key key = flow_of(p);
+	u64 *since = claimed.lookup(&key);
 
-		refused = bpf_tcp_check_syncookie(sk, &ip, sizeof(ip), &tcp, sizeof(tcp));
-	}
-	bpf_sk_release(sk);
-	return !refused;
+	return since && (s64)(bpf_ktime_get_coarse_ns() - *since) < lifetime;
+}
+
+/* The flow goes to the relay, now and while the relay has no socket for it. */
+static __always_inline void claim(const struct packet *p)
+{
+	struct flow_key key = flow_of(p);
+	u64 now = bpf_ktime_get_coarse_ns();
+	u64 *since = claimed.lookup(&key);
+	u32 zero = 0;
+	u64 *last;
+
+	if (since && (s64)(now - *since) < CLAIM_TOUCH_NS)
+		return;
+	claimed.update(&key, &now);
+	last = claims.lookup(&zero);
+	if (last && p->network == IPPROTO_TCP)
+		*last = now;
 }
 
 /*
  * A segment follows its flow: if a socket of ours holds the 4-tuple it goes there, else it is the
  * kernel's. A SYN meets the same sockets (retransmitted, or a port reused in TIME_WAIT). A flow
  * that begins over a TIME_WAIT socket is the relay's, if there is one; otherwise it is remembered,
- * so that the socket does not catch its later segments.
+ * so that the socket does not catch its later segments. A claimed flow is the relay's also without
+ * a socket: its handshake may end in a SYN cookie, and what arrives after the relay has closed it
+ * must meet a reset here, not the server.
  */
 static __always_inline int follow_tcp(struct __sk_buff *skb, const struct settings *set,
 				      const struct packet *p, bool *may_stay)
@@ -223,29 +226,22 @@ static __always_inline int follow_tcp(struct __sk_buff *skb, const struct settin
 	u8 flags = p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN);
 	int held = held_tcp(skb, p);
 
-	if (held == HELD_LIVE)
+	if (held == HELD_LIVE) {
+		claim(p);
 		return ROUTE_RELAY;
+	}
 	if (flags == TCP_SYN) {
 		*may_stay = held == HELD_NOT;
 		return ROUTE_NEW;
 	}
 	if (held == HELD_TIME_WAIT)
 		return is_passing(p) ? ROUTE_KERNEL : ROUTE_RELAY;
-	if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK && answers_cookie(set, p))
+	if (claims_exist() && is_claimed(p, CLAIM_NS) && somebody_listens(set, p))
 		return ROUTE_RELAY;
 	/* The relay that held it may be gone: then only its verdict lets a segment pass. */
 	if ((set->flags & FLAG_CLOSED) && !somebody_listens(set, p))
 		return ROUTE_NEW;
 	return ROUTE_KERNEL;
-}
-
-/* Whether the relay was given the flow a moment ago. A verdict learnt meanwhile comes too late. */
-static __always_inline bool is_claimed(const struct packet *p)
-{
-	struct flow_key key = flow_of(p);
-	u64 *since = claimed.lookup(&key);
-
-	return since && (s64)(bpf_ktime_get_coarse_ns() - *since) < CLAIM_NS;
 }
 
 static __always_inline int follow_udp(struct __sk_buff *skb, const struct settings *set,
@@ -255,7 +251,8 @@ static __always_inline int follow_udp(struct __sk_buff *skb, const struct settin
 		return ROUTE_KERNEL;
 	if (held_udp(skb, p))
 		return ROUTE_RELAY;
-	return is_claimed(p) && somebody_listens(set, p) ? ROUTE_RELAY : ROUTE_NEW;
+	/* A verdict learnt while the relay connects a socket comes too late for this flow. */
+	return is_claimed(p, UDP_CLAIM_NS) && somebody_listens(set, p) ? ROUTE_RELAY : ROUTE_NEW;
 }
 
 static __always_inline struct fragment_key fragment_of(const struct packet *p)
@@ -277,35 +274,23 @@ static __always_inline int follow_fragment(const struct packet *p)
 	return ROUTE_NEW;
 }
 
-/* Only what held_tcp and held_udp cannot tell of a flow that began needs remembering. */
+/* What held_tcp and held_udp will not be able to tell of a flow that began. */
 static __always_inline void remember_flow(const struct packet *p, u32 route, bool may_stay)
 {
+	bool tcp = p->network == IPPROTO_TCP;
 	struct flow_key key = flow_of(p);
-	u64 now;
-
-	if (p->network == IPPROTO_TCP && may_stay)
-		return;
-	if (route == ROUTE_KERNEL || route == ROUTE_OPEN ||
-	    (route == ROUTE_BYPASS && p->network == IPPROTO_TCP)) {
-		now = bpf_ktime_get_coarse_ns();
-		flows.update(&key, &now);
-	} else if (p->network == IPPROTO_TCP) {
-		flows.delete(&key);
-	} else if (route == ROUTE_RELAY) {
-		now = bpf_ktime_get_coarse_ns();
-		claimed.update(&key, &now);
-	}
-}
-
-/* So that answers_cookie need not look when nobody shook hands. */
-static __always_inline void remember_handshake(void)
-{
 	u64 now = bpf_ktime_get_coarse_ns();
-	u32 zero = 0;
-	u64 *last = handshake.lookup(&zero);
 
-	if (last && (!*last || (s64)(now - *last) > FLOW_TOUCH_NS))
-		*last = now;
+	if (route == ROUTE_RELAY)
+		claim(p);
+	else if (tcp && claims_exist())
+		claimed.delete(&key);
+	if (tcp && may_stay)
+		return;
+	if (route == ROUTE_KERNEL || route == ROUTE_OPEN || (route == ROUTE_BYPASS && tcp))
+		flows.update(&key, &now);
+	else if (tcp)
+		flows.delete(&key);
 }
 
 /* What later fragments of the datagram will look for. */
@@ -337,11 +322,8 @@ static __always_inline int route_flow(struct __sk_buff *skb, const struct settin
 	}
 	if (route == ROUTE_NEW)
 		route = route_new(skb, set, p, known, may_stay);
-	if (*new_flow) {
+	if (*new_flow)
 		remember_flow(p, route, may_stay);
-		if (p->network == IPPROTO_TCP && route == ROUTE_RELAY)
-			remember_handshake();
-	}
 	if (p->fragment == FRAGMENT_FIRST)
 		remember_fragment(p, route);
 	return route;

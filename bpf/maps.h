@@ -26,8 +26,11 @@ BPF_TABLE("lru_hash", struct verdict_key, struct verdict_value, verdicts, 65536)
  */
 BPF_TABLE("lru_hash", struct flow_key, u64, flows, 65536);
 
-/* UDP flows that were sent to the relay (ns), until it has connected a socket for them. */
-BPF_TABLE("lru_hash", struct flow_key, u64, claimed, 16384);
+/* Flows that were given to the relay, and when last (ns); see claim(). */
+BPF_TABLE("lru_hash", struct flow_key, u64, claimed, 65536);
+
+/* When the last TCP flow was claimed (ns): spares the kernel's flows the look-up in `claimed`. */
+BPF_TABLE("array", u32, u64, claims, 1);
 
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment_value, fragments, 4096);
 
@@ -40,9 +43,6 @@ struct stat_key {
 	u32 worker;
 };
 BPF_TABLE("hash", struct stat_key, u64, worker_stats, 4096);
-
-/* When a TCP flow was last given to the relay (ns): nobody else's handshake can end in a cookie. */
-BPF_TABLE("array", u32, u64, handshake, 1);
 
 /*
  * Set while the classifier looks for the socket that holds a flow. The look-up goes on to listeners,

@@ -24,7 +24,6 @@ struct packet {
 	u8 fragment;
 	u8 v6;
 	u32 fragment_id;
-	u32 sequence, acknowledged; /* network order */
 };
 
 #define TCP_FIN 0x01
@@ -88,8 +87,6 @@ static __always_inline int parse_ports(struct __sk_buff *skb, u32 offset, struct
 	p->sport = *(u16 *)&tcp[0];
 	p->dport = *(u16 *)&tcp[2];
 	p->tcp_flags = tcp[13];
-	p->sequence = *(u32 *)&tcp[4];
-	p->acknowledged = *(u32 *)&tcp[8];
 	return PARSED_FLOW;
 }
 

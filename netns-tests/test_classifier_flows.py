@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from support.packets import (
     tcp,
     udp,
 )
-from support.sockets import Connection, cookie_handshake_ack, datagram_socket
+from support.sockets import Connection, datagram_socket
 from support.steering import GENERATION, LOOPBACK, MASKS, Steering, prefix, steering
 
 from mihomo_tproxy.dataplane import abi
@@ -259,19 +258,32 @@ def test_a_listener_of_somebody_else_holds_no_flow(steer: Steering) -> None:
 
 
 @pytest.mark.parametrize(("client", "server"), PAIRS)
-def test_the_handshake_a_syn_cookie_stands_for_reaches_the_relay(
+def test_segments_of_a_claimed_flow_are_the_relays_without_a_socket(
     steer: Steering, client: str, server: str
 ) -> None:
-    with ExitStack() as stack:
-        stack.callback(steer.detach, steer.attach_lookup())
-        slot = abi.listener_slot(0, udp=False, v6=":" in server)
-        ack = cookie_handshake_ack(client, server, steer.listeners[slot])
-        assert steer.run(ack).route is Route.KERNEL, "nobody shook hands with the relay yet"
-        assert steer.run(segment(client, server, sport=40009)).route is Route.RELAY
-        assert steer.run(ack).route is Route.RELAY
-        forged = bytearray(ack)
-        forged[(54 if ":" in server else 34) + 8] ^= 0x40  # the acknowledged number: the cookie
-        assert steer.run(bytes(forged)).route is Route.KERNEL
+    """A handshake by SYN cookie has none yet, a flow that was reset has none any more."""
+    ack = segment(client, server, ACK)
+    assert steer.run(ack).route is Route.KERNEL
+    assert steer.run(segment(client, server)).route is Route.RELAY
+    for flags in (ACK, FIN | ACK, RST):
+        assert steer.run(segment(client, server, flags)).route is Route.RELAY
+    assert steer.run(segment(client, server, ACK, 40001)).route is Route.KERNEL
+    steer.silence()
+    assert steer.run(ack).route is Route.KERNEL
+    steer.flags(add=abi.FLAG_CLOSED)
+    assert steer.run(ack).route is Route.CLOSED
+
+
+def test_a_claim_ends_with_time_and_with_the_next_flow_of_the_ports(steer: Steering) -> None:
+    assert steer.run(segment(C4, S4)).route is Route.RELAY
+    (flow,) = steer.maps["claimed"].keys()
+    steer.maps["claimed"].update(flow, pack("=Q", steer.monotonic_ns() - 181 * 10**9))
+    assert steer.run(segment(C4, S4, ACK)).route is Route.KERNEL
+    assert steer.run(segment(C4, S4)).route is Route.RELAY
+    steer.decide("203.0.113.0/24", Verdict.DIRECT)
+    assert steer.run(segment(C4, S4, ACK)).route is Route.RELAY
+    assert steer.run(segment(C4, S4)).route is Route.KERNEL
+    assert steer.run(segment(C4, S4, ACK)).route is Route.KERNEL
 
 
 @pytest.mark.parametrize(("client", "server"), PAIRS)

@@ -32,7 +32,7 @@ PROGRAMS = {
 `enum bpf_attach_type`."""
 MAPS = (
     "settings", "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "claimed",
-    "handshake", "fragments", "totals", "client_stats", "worker_stats", "listeners",
+    "claims", "fragments", "totals", "client_stats", "worker_stats", "listeners",
 )  # fmt: skip
 INCLUDE = re.compile(r'^#include "([a-z_]+\.[ch])"$', re.MULTILINE)
 

@@ -72,27 +72,3 @@ class Connection:
             if sock.fileno() >= 0:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_NOW)
                 sock.close()
-
-
-def cookie_handshake_ack(client: str, server: str, listener: socket.socket) -> bytes:
-    """The frame that ends a handshake by SYN cookie, after the connection is gone again.
-
-    `listener` accepts it: the namespace's sk_lookup program must lead there.
-    """
-    with open(SYNCOOKIES, "r+", encoding="ascii") as file:
-        file.write("2")
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as tap:
-        tap.settimeout(PATIENCE_S)
-        tap.bind(("lo", ETH_P_ALL))
-        with _transparent(client, socket.SOCK_STREAM) as dialler:
-            dialler.bind((client, 0))
-            dialler.connect((server, 443))
-            listener.settimeout(PATIENCE_S)
-            accepted, _ = listener.accept()
-            with accepted:
-                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_NOW)
-        flags_at = 14 + (40 if ":" in server else 20) + 13
-        while True:
-            frame = tap.recv(2048)
-            if len(frame) > flags_at and frame[flags_at] == 0x10:
-                return frame

@@ -41,7 +41,7 @@ DROPPED = frozenset({Route.DROP, Route.CLOSED})
 
 MAPS = (
     "settings", "own", "prefixes", "clients", "macs", "lan", "verdicts", "flows", "claimed",
-    "handshake", "fragments",
+    "claims", "fragments",
     "totals", "client_stats", "listeners",
 )  # fmt: skip
 WRITTEN = (
@@ -111,8 +111,8 @@ class Steering:
             table = self.maps[name]
             for key in list(table.keys()):
                 table.delete(key)
-        # As if the last handshake with the relay lay an hour back.
-        self.maps["handshake"].update(bytes(4), pack("=Q", self.monotonic_ns() - 3600 * 10**9))
+        # As if the last flow of the relay had begun an hour ago.
+        self.maps["claims"].update(bytes(4), pack("=Q", self.monotonic_ns() - 3600 * 10**9))
         self.configure()
         for slot, sock in self.listeners.items():
             self.maps["listeners"].update_socket(slot, sock.fileno())
