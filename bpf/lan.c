@@ -177,7 +177,10 @@ static __always_inline bool is_passing(const struct packet *p)
 	return true;
 }
 
-/* Whether any TCP flow was given to the relay lately: if none, none is claimed. */
+/*
+ * Whether the relay may hold any TCP flow: one was given to it lately, or its worker said that some
+ * are alive. If not, no socket, TIME_WAIT included, can be a flow's, and none is claimed.
+ */
 static __always_inline bool claims_exist(void)
 {
 	u32 zero = 0;
@@ -224,7 +227,8 @@ static __always_inline int follow_tcp(struct __sk_buff *skb, const struct settin
 				      const struct packet *p, bool *may_stay)
 {
 	u8 flags = p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN);
-	int held = held_tcp(skb, p);
+	bool relaying = claims_exist();
+	int held = relaying ? held_tcp(skb, p) : HELD_NOT;
 
 	if (held == HELD_LIVE) {
 		claim(p);
@@ -236,7 +240,7 @@ static __always_inline int follow_tcp(struct __sk_buff *skb, const struct settin
 	}
 	if (held == HELD_TIME_WAIT)
 		return is_passing(p) ? ROUTE_KERNEL : ROUTE_RELAY;
-	if (claims_exist() && is_claimed(p, CLAIM_NS) && somebody_listens(set, p))
+	if (relaying && is_claimed(p, CLAIM_NS) && somebody_listens(set, p))
 		return ROUTE_RELAY;
 	/* The relay that held it may be gone: then only its verdict lets a segment pass. */
 	if ((set->flags & FLAG_CLOSED) && !somebody_listens(set, p))

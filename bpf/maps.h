@@ -29,7 +29,10 @@ BPF_TABLE("lru_hash", struct flow_key, u64, flows, 65536);
 /* Flows that were given to the relay, and when last (ns); see claim(). */
 BPF_TABLE("lru_hash", struct flow_key, u64, claimed, 65536);
 
-/* When the last TCP flow was claimed (ns): spares the kernel's flows the look-up in `claimed`. */
+/*
+ * When the last TCP flow was claimed, or a worker last had one (ns): spares the kernel's flows all
+ * look-ups while the relay has none.
+ */
 BPF_TABLE("array", u32, u64, claims, 1);
 
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment_value, fragments, 4096);

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Final
 from mihomo_tproxy import systemd
 from mihomo_tproxy.children import run_in_child
 from mihomo_tproxy.dataplane.bpf import ATTACH_SK_LOOKUP, link_create
+from mihomo_tproxy.dataplane.claims import Claims, time_wait_sockets
 from mihomo_tproxy.dataplane.events import ChangeMonitor
 from mihomo_tproxy.dataplane.instance import Instance
 from mihomo_tproxy.dataplane.pins import open_program
-from mihomo_tproxy.dataplane.tables import write_clients, write_settings
+from mihomo_tproxy.dataplane.tables import open_map, write_clients, write_settings
 from mihomo_tproxy.errors import DataplaneError, GatewayError
 from mihomo_tproxy.workers import Workers
 
@@ -96,6 +97,10 @@ class Supervisor:
         self._marking = run_in_child(prepare, "loading the datapath")
         write_clients(instance.pins, plan)
         write_settings(instance.pins, plan, self._marking, self._generation)
+        if time_wait_sockets():
+            claims = open_map(instance.pins, "claims")
+            Claims(claims).renew()
+            claims.close()
         self._create_links()
         monitor = ChangeMonitor()
         self._monitor = monitor

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from mihomo_tproxy.dataplane.abi import listener_slot
+from mihomo_tproxy.dataplane.claims import Claims
 from mihomo_tproxy.dataplane.stats import WorkerStats
 from mihomo_tproxy.dataplane.tables import open_map
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
@@ -68,6 +69,7 @@ class Worker:
         self.gc = GcWatch()
         self._pipes = PipePool()
         self._stats = WorkerStats(open_map(pins, "worker_stats"), index)
+        self._claims = Claims(open_map(pins, "claims"))
         self.verdicts = KernelVerdicts(open_map(pins, "verdicts"), unobserved())
         self._unreachable = Unreachable(self.reactor)
         self._context: RelayContext
@@ -199,6 +201,8 @@ class Worker:
     def _publish(self) -> None:
         """Counters into the kernel's map, where `status` finds them."""
         self._stats.publish(self._counters())
+        if self.tracker.tcp_live:
+            self._claims.renew()
         self._loop.call_later(PUBLISH_S, self._publish)
 
     def _counters(self) -> dict[str, int]:

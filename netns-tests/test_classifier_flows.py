@@ -274,6 +274,15 @@ def test_segments_of_a_claimed_flow_are_the_relays_without_a_socket(
     assert steer.run(ack).route is Route.CLOSED
 
 
+def test_while_the_relay_has_no_flows_no_socket_is_looked_for(steer: Steering) -> None:
+    steer.relayed(seconds_ago=181)
+    with Connection(C4, S4) as flow:
+        ack = segment(C4, S4, ACK, *flow.ports)
+        assert steer.run(ack).route is Route.KERNEL
+        assert steer.run(segment(C4, S4, sport=40009)).route is Route.RELAY
+        assert steer.run(ack).route is Route.RELAY
+
+
 def test_a_claim_ends_with_time_and_with_the_next_flow_of_the_ports(steer: Steering) -> None:
     assert steer.run(segment(C4, S4)).route is Route.RELAY
     (flow,) = steer.maps["claimed"].keys()

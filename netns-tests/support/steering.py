@@ -111,11 +111,14 @@ class Steering:
             table = self.maps[name]
             for key in list(table.keys()):
                 table.delete(key)
-        # As if the last flow of the relay had begun an hour ago.
-        self.maps["claims"].update(bytes(4), pack("=Q", self.monotonic_ns() - 3600 * 10**9))
+        self.relayed(seconds_ago=0)
         self.configure()
         for slot, sock in self.listeners.items():
             self.maps["listeners"].update_socket(slot, sock.fileno())
+
+    def relayed(self, seconds_ago: int) -> None:
+        """When the relay last had a TCP flow."""
+        self.maps["claims"].update(bytes(4), pack("=Q", self.monotonic_ns() - seconds_ago * 10**9))
 
     def configure(self, **changes: object) -> None:
         """The default settings with these changes."""
