@@ -47,7 +47,7 @@ _OUR_CONFIG = """\
 mode: rule
 log-level: info
 ipv6: true
-gateway: {{lan: [{lan}], verdict-cache: {verdict_cache}}}
+gateway: {{lan: [{lan}], verdict-cache: {verdict_cache}, workers: {workers}}}
 rules:
   - MATCH,DIRECT
 """
@@ -95,10 +95,11 @@ class OurGateway:
 
     descriptors_per_flow = 2
 
-    def __init__(self, name: str, rig: Rig, *, verdict_cache: bool) -> None:
+    def __init__(self, name: str, rig: Rig, *, verdict_cache: bool, workers: int = 1) -> None:
         self.name = name
         self.rig = rig
         self._verdict_cache = verdict_cache
+        self._workers = workers
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -108,7 +109,8 @@ class OurGateway:
         config = directory / "config.yaml"
         cache = "true" if self._verdict_cache else "false"
         lan = ", ".join(self.rig.lan_interfaces)
-        config.write_text(_OUR_CONFIG.format(lan=lan, verdict_cache=cache), encoding="utf-8")
+        text = _OUR_CONFIG.format(lan=lan, verdict_cache=cache, workers=self._workers)
+        config.write_text(text, encoding="utf-8")
         with self.rig.gateway.enter():
             # What the gateway cannot remove when the benchmark is killed, the rig does.
             self.rig.register_pin(Instance().pins)
