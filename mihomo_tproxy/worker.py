@@ -26,6 +26,7 @@ from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.errors import WorkerFailed
 from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_tcp, open_udp
 from mihomo_tproxy.limits import raise_open_files
+from mihomo_tproxy.messages import receive_message, send_message
 from mihomo_tproxy.model.fields import DOMAIN, INBOUND, NAMES_OBSERVED
 from mihomo_tproxy.net.gc_watch import GcWatch
 from mihomo_tproxy.net.icmp import Unreachable
@@ -38,7 +39,6 @@ from mihomo_tproxy.outbound.registry import OutboundRegistry
 from mihomo_tproxy.outbound.reject import Reject, RejectDrop
 from mihomo_tproxy.rule.engine import Engine
 from mihomo_tproxy.tunnel.tunnel import Tunnel
-from mihomo_tproxy.workers import receive_message, send_message
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,8 +1,7 @@
 """The supervisor's side of the relay workers: fork, watch, reload, replace, end.
 
-A worker talks over one socket pair, in length-prefixed pickles of tuples: up go `("ready",)`,
-`("error", sentence)` and `("reloaded", generation)`; down goes `("reload", config, generation,
-masks)`. Workers end with their parent (PR_SET_PDEATHSIG).
+A worker talks over one socket pair (`messages`). Workers end with their parent
+(PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations
@@ -11,16 +10,15 @@ import ctypes
 import gc
 import logging
 import os
-import pickle
 import select
 import signal
 import socket
-import struct
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.children import end_with_parent
 from mihomo_tproxy.errors import WorkerFailed
+from mihomo_tproxy.messages import receive_message, send_message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,35 +31,6 @@ BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Wait before the n-th start in a row; after the last one the gateway gives up."""
 STEADY_S: Final = 30.0
 """A worker that lived this long starts the count anew."""
-LENGTH: Final = struct.Struct("=Q")
-
-
-def send_message(sock: socket.socket, message: tuple[Any, ...]) -> None:
-    """One tuple, whole."""
-    data = pickle.dumps(message)
-    sock.sendall(LENGTH.pack(len(data)) + data)
-
-
-def receive_message(sock: socket.socket) -> tuple[Any, ...] | None:
-    """One tuple, whole; None at the end of the stream."""
-    head = _receive(sock, LENGTH.size)
-    if head is None:
-        return None
-    data = _receive(sock, LENGTH.unpack(head)[0])
-    if data is None:
-        return None
-    message: tuple[Any, ...] = pickle.loads(data)  # noqa: S301 (parent and child of one program)
-    return message
-
-
-def _receive(sock: socket.socket, size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
-        chunk = sock.recv(size - len(data))
-        if not chunk:
-            return None
-        data += chunk
-    return bytes(data)
 
 
 class _Worker:

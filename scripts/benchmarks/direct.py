@@ -2,8 +2,8 @@
 
 Contenders: plain kernel forwarding; ours with the verdict decided in the kernel; ours with the
 verdict cache off, so that every flow is relayed, with one worker and with two; mihomo's TPROXY,
-which uses every processor. Kernel-DIRECT is held against plain forwarding, user-space DIRECT against
-mihomo.
+which uses every processor. Kernel-DIRECT is held against plain forwarding, user-space DIRECT
+against mihomo.
 
 Memory is measured first and apart, on freshly started contenders: what a load leaves behind in an
 allocator depends on the load.
