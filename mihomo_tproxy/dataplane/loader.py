@@ -11,6 +11,7 @@ Prints one JSON object: {"ok": true, "seconds": s} or {"ok": false, "stage": ...
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 
+CLONE_NEWNS, MS_PRIVATE, MS_REC = 0x20000, 1 << 18, 1 << 14
 SCHED_CLS, CGROUP_SOCK_ADDR, SK_LOOKUP = 3, 18, 30
 PROGRAMS = {
     "lan_ingress": (SCHED_CLS, -1),
@@ -77,6 +79,19 @@ def link_tree(target: str, sources: list[str]) -> None:
                 os.symlink(entry.path, place)
 
 
+def private_directory(needed: list[str]) -> str | None:
+    """A directory on a file system of this process's own: it goes with it, also when it is killed.
+
+    It is laid over /mnt (FHS 3.0). None without the privilege, or when something `needed` is there.
+    """
+    if any(os.path.realpath(path).startswith("/mnt/") for path in needed):
+        return None
+    libc = ctypes.CDLL(None)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None):
+        return None
+    return None if libc.mount(b"tmpfs", b"/mnt", b"tmpfs", 0, None) else "/mnt"
+
+
 def load(source: str, pins: str) -> None:
     """Compile and load everything, then pin it under `pins` (created here)."""
     try:
@@ -103,12 +118,12 @@ def load(source: str, pins: str) -> None:
             raise LoadFailed("pin", f"cannot pin {name} under {pins}: is it on a bpffs?")
 
 
-def main(arguments: list[str]) -> int:
-    """Load as told by the command line; the outcome goes to stdout as JSON."""
+def main(arguments: list[str], place: str | None = None) -> int:
+    """Load as told by the command line, with temporary files in `place`; reports to stdout."""
     started = time.monotonic()
     source, pins, headers = arguments[0], arguments[1], arguments[2:]
     try:
-        with tempfile.TemporaryDirectory(prefix="bpf-headers-") as tree:
+        with tempfile.TemporaryDirectory(prefix="bpf-headers-", dir=place) as tree:
             if headers:
                 link_tree(tree, headers)
                 os.environ["BCC_KERNEL_SOURCE"] = tree
@@ -122,4 +137,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], private_directory(sys.argv)))

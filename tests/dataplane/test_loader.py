@@ -79,3 +79,7 @@ def test_without_bcc_the_report_says_so(
     report = json.loads(capsys.readouterr().out)
     assert (report["ok"], report["stage"]) == (False, "bcc")
     assert not (tmp_path / "pins").exists()
+
+
+def test_what_is_needed_below_mnt_is_not_hidden():
+    assert loader.private_directory(["/mnt/disk/bpf", "/sys/fs/bpf/x"]) is None
