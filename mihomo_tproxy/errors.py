@@ -7,12 +7,9 @@
     │   └── NetlinkFailed    an interface, rule, route or filter operation was refused
     ├── WorkerFailed         a relay worker did not come up or does not stay up
     └── RigError             the test rig could not be built
-    FlowError                one flow failed: counted by `cause`, logged at debug, never printed
-    ├── DialFailed           the outbound could not reach the destination
-    └── FlowRejected         a rule, a limit or loop protection said no
 
-Network code maps OSError to FlowError at its edge; nothing above the tunnel sees an OSError of a
-flow.
+A flow that fails raises nothing: network code turns OSError into a cause
+(`net.sockopt.cause_of`), the tracker counts it, and the flow is closed.
 """
 
 from __future__ import annotations
@@ -77,19 +74,3 @@ class RigError(GatewayError):
     """The test rig could not be built or used."""
 
     exit_code = 5
-
-
-class FlowError(Exception):
-    """One flow failed. `cause` is the counter it goes under: `dial-refused`, `idle-timeout`, ..."""
-
-    def __init__(self, cause: str, detail: str = "") -> None:
-        super().__init__(f"{cause}: {detail}" if detail else cause)
-        self.cause = cause
-
-
-class DialFailed(FlowError):
-    """The outbound could not reach the destination."""
-
-
-class FlowRejected(FlowError):
-    """A rule, a limit or loop protection said no."""

@@ -21,9 +21,9 @@ SYSCALL: Final = {
 }.get(platform.machine(), 280)  # fmt: skip
 
 MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, MAP_NEXT = 1, 2, 3, 4
-OBJ_PIN, OBJ_GET, PROG_TEST_RUN = 6, 7, 10
+OBJ_GET, PROG_TEST_RUN = 7, 10
 GET_INFO_BY_FD, LINK_CREATE = 15, 28
-MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH = 24, 26
+MAP_UPDATE_BATCH = 26
 
 PERCPU_TYPES: Final = frozenset({5, 6, 10})
 """Per-CPU hash, array and LRU hash (`enum bpf_map_type`)."""
@@ -119,22 +119,9 @@ def obj_get(path: str) -> int:
     return _bpf(OBJ_GET, _Obj(ctypes.addressof(name), 0, 0))
 
 
-def obj_pin(fd: int, path: str) -> None:
-    """Pin an object on bpffs."""
-    name = ctypes.create_string_buffer(path.encode())
-    _bpf(OBJ_PIN, _Obj(ctypes.addressof(name), fd, 0))
-
-
 def link_create(program: int, target: int, attach_type: int) -> int:
     """Attach a program to a network namespace or cgroup; the link lives as long as its fd."""
     return _bpf(LINK_CREATE, _Link(program, target, attach_type, 0))
-
-
-def program_id(fd: int) -> int:
-    """The kernel's id of a loaded program."""
-    info = (ctypes.c_uint32 * 64)()
-    _bpf(GET_INFO_BY_FD, _Info(fd, ctypes.sizeof(info), ctypes.addressof(info)))
-    return int(info[1])
 
 
 class RunResult(NamedTuple):

@@ -134,10 +134,6 @@ class Reactor:
             self._table[fd] = None
             self._epoll.unregister(fd)
 
-    def hand_over(self, fd: int, handler: Handler) -> None:
-        """Give a watched descriptor to another handler; its event mask stays."""
-        self._table[fd] = handler
-
     def retire(self, sock: SocketType) -> None:
         """Close a socket, watched or not: at once, or after the batch that is being handed out."""
         fd = sock.fileno()

@@ -276,16 +276,6 @@ def test_table_grows_to_high_descriptors(reactor, pairs):
         os.close(high)
 
 
-def test_hand_over_changes_the_handler(reactor, pairs):
-    near, far = pairs()
-    first, second = Probe(reactor, near), Probe(reactor, near)
-    reactor.watch(near.fileno(), first, EPOLLIN)
-    reactor.hand_over(near.fileno(), second)
-    far.send(b"x")
-    reactor.dispatch()
-    assert (first.events, second.events) == ([], [near.fileno()])
-
-
 def test_close_aborts_everything(pairs):
     loop = asyncio.new_event_loop()
     reactor = Reactor(loop)
