@@ -42,7 +42,7 @@ BPF_TABLE("lru_percpu_hash", struct addr, struct client_counts, client_stats, 20
 
 /* What each worker publishes of itself: name and worker -> value. Programs do not touch it. */
 struct stat_key {
-	char name[28];
+	char name[124]; /* proxies are named at length, and in any script */
 	u32 worker;
 };
 BPF_TABLE("hash", struct stat_key, u64, worker_stats, 4096);

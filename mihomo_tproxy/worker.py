@@ -200,10 +200,10 @@ class Worker:
 
     def _publish(self) -> None:
         """Counters into the kernel's map, where `status` finds them."""
+        self._loop.call_later(PUBLISH_S, self._publish)
         self._stats.publish(self._counters())
         if self.tracker.tcp_live:
             self._claims.renew()
-        self._loop.call_later(PUBLISH_S, self._publish)
 
     def _counters(self) -> dict[str, int]:
         tracker = self.tracker

@@ -23,7 +23,7 @@ VERDICT_KEY: Final = Struct("=16s16s2s2sBB2x")
 VERDICT_VALUE: Final = Struct("=2I")
 MAC: Final = Struct("=6s2x")
 COUNT: Final = Struct("=3Q")
-STAT_KEY: Final = Struct("=28sI")
+STAT_KEY: Final = Struct("=124sI")
 STAT_VALUE: Final = Struct("=Q")
 
 FLAG_CACHE: Final = 1

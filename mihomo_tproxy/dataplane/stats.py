@@ -1,7 +1,7 @@
 """Counters in the kernel's maps: what workers publish, and what the programs count.
 
 They live in pinned maps so that `status` can read them whether or not the daemon runs. Names are
-cut to 28 bytes of UTF-8; values are unsigned.
+cut to 124 bytes of UTF-8; values are unsigned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mihomo_tproxy.model.address import address_text
 if TYPE_CHECKING:
     from mihomo_tproxy.dataplane.bpf import Map
 
-NAME_BYTES: Final = 28
+NAME_BYTES: Final = 124
 
 
 def stat_key(name: str, worker: int) -> bytes:

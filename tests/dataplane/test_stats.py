@@ -114,3 +114,10 @@ def test_clients_come_with_the_busiest_first():
     assert (first.address, second.address) == ("fd77::10", "192.168.1.2")
     assert first.routes[Route.KERNEL] == (2, 501, 2)
     assert (first.seen_ns, second.seen_ns) == (2, 9)
+
+
+def test_proxies_of_long_names_do_not_share_a_counter():
+    names = [f"down-bytes:tcp:香港 · premium · 0{number} · IEPL" for number in (1, 2)]
+    stats = FakeMap()
+    WorkerStats(stats, 0).publish(dict.fromkeys(names, 7))
+    assert set(read_workers(stats)[0]) == set(names)
