@@ -13,6 +13,8 @@ from support.traffic import connect, exchange, fill, pair, send_pattern
 from mihomo_tproxy.rig.serving import pattern_sha256
 
 BULK_BYTES = 100_000_000
+STRAGGLERS = 2_000
+"""Bytes of last acknowledgements that an earlier test's flow may still send."""
 FLOWS = 16
 BUFFER_BYTES = 1 << 20
 """What a socket's buffer may grow to where a test wants the kernel's share of a stall small."""
@@ -65,11 +67,11 @@ def test_100_megabytes_both_ways_at_once(gateway, path, version):
     if path == "kernel":
         assert counts.kernel.bytes > BULK_BYTES
         assert counts.down_kernel.bytes > BULK_BYTES
-        assert counts.relay.packets == counts.down_relay.packets == 0
+        assert counts.relay.bytes + counts.down_relay.bytes < STRAGGLERS
         return
     assert counts.relay.bytes > BULK_BYTES
     assert counts.down_relay.bytes > BULK_BYTES
-    assert counts.kernel.packets == counts.down_kernel.packets == 0
+    assert counts.kernel.bytes + counts.down_kernel.bytes < STRAGGLERS
     # How much of it goes by splice depends on how fast the reader is; some always does.
     gateway.wait_counter("spliced-bytes", lambda value: value > spliced + BULK_BYTES // 10)
 
