@@ -8,8 +8,16 @@
     ├── WorkerFailed         a relay worker did not come up or does not stay up
     └── RigError             the test rig could not be built
 
-A flow that fails raises nothing: network code turns OSError into a cause
-(`net.sockopt.cause_of`), the tracker counts it, and the flow is closed.
+    ProtocolError            a peer and we do not understand each other; ends one flow
+    ├── LocalProtocolError   what we were asked to say cannot be said in the protocol
+    └── RemoteProtocolError  the peer broke the protocol, or speaks another one
+        ├── AuthenticationFailed  the peer refuses our credentials, or its data do not verify
+        ├── DestinationRefused    the proxy did not reach the destination for us
+        └── ReplayDetected   the same data came a second time
+
+A flow that fails raises nothing beyond its handler: network code turns OSError into a cause
+(`net.sockopt.cause_of`), a ProtocolError carries its own, the tracker counts it, and the flow is
+closed.
 """
 
 from __future__ import annotations
@@ -74,3 +82,35 @@ class RigError(GatewayError):
     """The test rig could not be built or used."""
 
     exit_code = 5
+
+
+class ProtocolError(Exception):
+    """A peer and we do not understand each other. Raised by codecs and layers only.
+
+    `cause` is the counter it goes under: a few words with hyphens, from a closed set, never made
+    of what the peer sent. The message is for the debug log and holds no secret.
+    """
+
+    def __init__(self, cause: str, message: str = "") -> None:
+        super().__init__(message or cause)
+        self.cause = cause
+
+
+class LocalProtocolError(ProtocolError):
+    """What we were asked to say cannot be said in the protocol."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol, or speaks another one."""
+
+
+class AuthenticationFailed(RemoteProtocolError):
+    """The peer refuses our credentials, or its data do not verify."""
+
+
+class DestinationRefused(RemoteProtocolError):
+    """The proxy did not reach the destination for us."""
+
+
+class ReplayDetected(RemoteProtocolError):
+    """The same data came a second time."""

@@ -43,7 +43,8 @@ from mihomo_tproxy.tunnel.tunnel import Tunnel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mihomo_tproxy.config.schema import Config, ProxySpec
+    from mihomo_tproxy.config.schema import Config
+    from mihomo_tproxy.config.specs.base import ProxySpec
     from mihomo_tproxy.outbound.base import Outbound
 
 log = logging.getLogger("worker")

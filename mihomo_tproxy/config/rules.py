@@ -10,8 +10,8 @@ from mihomo_tproxy.config.section import scalar_text
 from mihomo_tproxy.rule.registry import parse_rule
 
 if TYPE_CHECKING:
-    from mihomo_tproxy.config.schema import ProxySpec
     from mihomo_tproxy.config.section import Section
+    from mihomo_tproxy.config.specs.base import ProxySpec
     from mihomo_tproxy.config.yaml import Value
     from mihomo_tproxy.model.interfaces import Rule
 

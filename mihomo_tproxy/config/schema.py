@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mihomo_tproxy.model.enums import TunnelMode
 
 if TYPE_CHECKING:
+    from mihomo_tproxy.config.specs.base import ProxySpec
     from mihomo_tproxy.model.interfaces import Rule
 
 
@@ -33,22 +34,6 @@ class OnFailure(StrEnum):
     """The kernel forwards it."""
     CLOSED = "closed"
     """It is dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProxySpec:
-    """One entry of `proxies`."""
-
-    name: str
-    type: str
-    """`direct` or `reject`."""
-    interface_name: str = ""
-    """Bind sockets to this interface; "" leaves the choice to the routes."""
-    routing_mark: int = 0
-    """SO_MARK of the sockets; 0 sets none."""
-    ip_version: str = "dual"
-    """`dual`, `ipv4`, `ipv6`, `ipv4-prefer` or `ipv6-prefer`."""
-    udp: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.gateway import parse_gateway
 from mihomo_tproxy.config.hosts import parse_hosts
-from mihomo_tproxy.config.proxies import MAX_MARK, parse_interface, parse_proxies
+from mihomo_tproxy.config.proxies import parse_proxies
+from mihomo_tproxy.config.proxies.common import MAX_MARK, MAX_PORT, parse_interface
 from mihomo_tproxy.config.report import Report
 from mihomo_tproxy.config.rules import parse_rules
 from mihomo_tproxy.config.schema import Config, LogLevel
@@ -23,8 +24,6 @@ from mihomo_tproxy.model.enums import TunnelMode
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.yaml import Document
-
-MAX_PORT: Final = 65535
 
 IGNORED_KEYS: Final = frozenset(
     {

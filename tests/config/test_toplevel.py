@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mihomo_tproxy.config import parse
-from mihomo_tproxy.config.schema import Config, Gateway, LogLevel, ProxySpec
+from mihomo_tproxy.config.schema import Config, Gateway, LogLevel
+from mihomo_tproxy.config.specs.base import ProxySpec
 from mihomo_tproxy.config.toplevel import IGNORED_KEYS
 from mihomo_tproxy.errors import ConfigError
 from mihomo_tproxy.model.enums import TunnelMode

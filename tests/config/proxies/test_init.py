@@ -6,7 +6,7 @@ import pytest
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.proxies import OTHER_TYPES, TYPES
-from mihomo_tproxy.config.schema import ProxySpec
+from mihomo_tproxy.config.specs.base import ProxySpec
 from mihomo_tproxy.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ def test_other_types_are_refused_by_name(kind: str) -> None:
             "did you mean 'ipv4'?",
         ),
         ("{name: x, type: direct, routing-mark: abc}", "proxies[0].routing-mark", "whole number"),
-        ("{name: x, type: direct, dialer-proxy: y}", "proxies[0].dialer-proxy", "not supported"),
+        ("{name: x, type: direct, dialer-proxy: y}", "proxies[0].dialer-proxy", "dials by itself"),
         ("{name: [x], type: direct}", "proxies[0].name", "expected a text, found a list"),
     ],
 )

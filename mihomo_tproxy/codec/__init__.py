@@ -1,0 +1,1 @@
+"""Protocols without sockets: bytes in, bytes and events out. No clock, no I/O, no logging."""

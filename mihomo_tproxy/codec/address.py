@@ -1,0 +1,116 @@
+"""Addresses as proxy protocols write them: a host, which is an IP literal or a name, and a port.
+
+    SOCKS (RFC 1928, 5; also Shadowsocks, Trojan)      | ATYP 1 | address | port 2 |
+        ATYP 1 IPv4, 3 name (length 1, name), 4 IPv6
+    VMess, VLESS (v2fly.org/developer)                 | port 2 | ATYP 1 | address |
+        ATYP 1 IPv4, 2 name (length 1, name), 3 IPv6
+
+Numbers are big-endian. Parsing returns None while bytes are missing, at most 259 of them.
+"""
+
+from __future__ import annotations
+
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import TYPE_CHECKING, Final
+
+from mihomo_tproxy.errors import LocalProtocolError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.codec.layer import Buffer
+
+MAX_NAME_BYTES: Final = 255
+SOCKS_IPV4: Final = 1
+SOCKS_NAME: Final = 3
+SOCKS_IPV6: Final = 4
+PORT_FIRST_IPV4: Final = 1
+PORT_FIRST_NAME: Final = 2
+PORT_FIRST_IPV6: Final = 3
+_SOCKS: Final = (SOCKS_IPV4, SOCKS_NAME, SOCKS_IPV6)
+_PORT_FIRST: Final = (PORT_FIRST_IPV4, PORT_FIRST_NAME, PORT_FIRST_IPV6)
+
+
+def encode_socks_address(host: str, port: int) -> bytes:
+    """ATYP, address, port.
+
+    Raises:
+        LocalProtocolError: the host is no address and too long, or no name.
+    """
+    return _encode_host(host, _SOCKS) + port.to_bytes(2, "big")
+
+
+def encode_port_address(host: str, port: int) -> bytes:
+    """Port, ATYP, address.
+
+    Raises:
+        LocalProtocolError: the host is no address and too long, or no name.
+    """
+    return port.to_bytes(2, "big") + _encode_host(host, _PORT_FIRST)
+
+
+def parse_socks_address(data: Buffer, start: int = 0) -> tuple[str, int, int] | None:
+    """Host, port, and where they end in `data`; None while bytes are missing.
+
+    Raises:
+        RemoteProtocolError: not an address.
+    """
+    found = _parse_host(data, start, _SOCKS)
+    if found is None or len(data) < found[1] + 2:
+        return None
+    host, end = found
+    return host, data[end] << 8 | data[end + 1], end + 2
+
+
+def parse_port_address(data: Buffer, start: int = 0) -> tuple[str, int, int] | None:
+    """Host, port, and where they end in `data`; None while bytes are missing.
+
+    Raises:
+        RemoteProtocolError: not an address.
+    """
+    found = _parse_host(data, start + 2, _PORT_FIRST)
+    if found is None:
+        return None
+    return found[0], data[start] << 8 | data[start + 1], found[1]
+
+
+def _encode_host(host: str, kinds: tuple[int, int, int]) -> bytes:
+    try:
+        if ":" in host:
+            return bytes((kinds[2],)) + inet_pton(AF_INET6, host.partition("%")[0])
+        if host[-1:].isdigit():
+            return bytes((kinds[0],)) + inet_pton(AF_INET, host)
+    except OSError:
+        pass  # a name may look like it
+    try:
+        name = host.encode("ascii")
+    except UnicodeEncodeError:
+        raise LocalProtocolError("bad-name", f"not an ASCII name: {host!r}") from None
+    if not 0 < len(name) <= MAX_NAME_BYTES:
+        raise LocalProtocolError("bad-name", f"a name of {len(name)} bytes")
+    return bytes((kinds[1], len(name))) + name
+
+
+def _parse_host(data: Buffer, start: int, kinds: tuple[int, int, int]) -> tuple[str, int] | None:
+    have = len(data)
+    if have <= start:
+        return None
+    kind, start = data[start], start + 1
+    if kind == kinds[0]:
+        end = start + 4
+        return (inet_ntop(AF_INET, bytes(data[start:end])), end) if have >= end else None
+    if kind == kinds[2]:
+        end = start + 16
+        return (inet_ntop(AF_INET6, bytes(data[start:end])), end) if have >= end else None
+    if kind != kinds[1]:
+        raise RemoteProtocolError("bad-address", f"address type {kind}")
+    if have <= start:
+        return None
+    end = start + 1 + data[start]
+    if have < end:
+        return None
+    try:
+        name = bytes(data[start + 1 : end]).decode("ascii")
+    except UnicodeDecodeError:
+        raise RemoteProtocolError("bad-address", "a name that is not ASCII") from None
+    if not name:
+        raise RemoteProtocolError("bad-address", "an empty name")
+    return name, end
