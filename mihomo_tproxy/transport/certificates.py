@@ -138,6 +138,16 @@ def _check_chain(chain: list[bytes], name: str) -> None:
     try:
         leaf, *between, root = map(x509.load_der_x509_certificate, chain)
         builder = verification.PolicyBuilder().store(verification.Store([root]))
+        # Of the extensions only what decides is asked for: private authorities rarely follow the
+        # rules for public ones in every detail.
+        authority, server = (verification.ExtensionPolicy.permit_all() for _ in range(2))
+        authority = authority.require_present(
+            x509.BasicConstraints, verification.Criticality.AGNOSTIC, None
+        )
+        server = server.require_present(
+            x509.SubjectAlternativeName, verification.Criticality.AGNOSTIC, None
+        )
+        builder = builder.extension_policies(ca_policy=authority, ee_policy=server)
         builder.build_server_verifier(subject).verify(leaf, between)
     except (ValueError, verification.VerificationError) as error:
         raise AuthenticationFailed("tls-certificate", str(error)) from None

@@ -57,6 +57,8 @@ CIPHERS: Final = ":".join(
 _VERSION: Final = frozenset(
     {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "TLSV1_ALERT_PROTOCOL_VERSION"}
 )
+_ALERTS: Final = ("SSLV3_ALERT_", "TLSV1_", "TLSV13_ALERT_")
+"""How OpenSSL's names of received alerts begin."""
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"})
 
 _contexts: WeakValueDictionary[tuple[object, ...], ssl.SSLContext] = WeakValueDictionary()
@@ -263,7 +265,7 @@ def _translate(error: ssl.SSLError, shaken: bool) -> ProtocolError:
     message = reason.replace("_", " ").lower()
     if reason in _VERSION:
         return RemoteProtocolError("tls-version", message)
-    if "ALERT" in reason:
+    if reason.startswith(_ALERTS):
         return RemoteProtocolError("tls-alert", message)
     if reason in _NOT_TLS and not shaken:
         return RemoteProtocolError("tls-not-tls", message)

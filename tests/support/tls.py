@@ -74,6 +74,8 @@ class TlsPeer:
             self.closed = True
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:
+            self.closed = True
         return self._outgoing.read()
 
     def seal(self, payload: bytes) -> bytes:
