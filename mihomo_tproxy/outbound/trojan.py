@@ -25,9 +25,10 @@ class Trojan(ProxyOutbound):
     """One Trojan server."""
 
     def __init__(self, env: OutboundEnv, spec: TrojanSpec) -> None:
-        transport = spec.transport and transport_factory(
-            spec.transport, spec.tls.server_name, spec.port, tls=True
-        )
+        transport = None
+        if spec.transport is not None:
+            name = spec.tls.server_name
+            transport = transport_factory(spec.transport, name, spec.port, tls=True)
         super().__init__(env, spec, Carrier(TlsClient(spec.tls), transport))
         self._key = trojan_key(spec.password)
 

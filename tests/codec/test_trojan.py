@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from hashlib import sha224
 
 import pytest
@@ -38,7 +39,7 @@ datagrams = st.builds(Packet, st.binary(max_size=300), hosts, st.integers(0, 655
 
 def test_the_key() -> None:
     # hashlib's own, and NIST's SHA-224 example for "abc"
-    assert KEY == sha224(b"password").hexdigest().encode()
+    assert sha224(b"password").hexdigest().encode() == KEY
     assert trojan_key("abc") == b"23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"
 
 
@@ -93,7 +94,7 @@ def test_however_they_arrive(sent: list[Packet], cuts: list[int]) -> None:
     layer = packets()
     got: list[Packet] = []
     edges = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         got += layer.feed_packets(memoryview(wire)[start:end])
     layer.feed_eof()
     expected = [Packet(p.data, *_as_parsed(p.host, p.port)) for p in sent]

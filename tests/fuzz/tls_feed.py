@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
+from support.tls import TlsPeer, server_context, shake_hands
+
 from mihomo_tproxy.config.specs.tls import TlsSpec
 from mihomo_tproxy.errors import ProtocolError
 from mihomo_tproxy.transport.tls import MAX_RECORD, TlsClient
-from support.tls import TlsPeer, server_context, shake_hands
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from hashlib import sha256
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from support.tls import NAME, TlsPeer, authority, certificate, server_context, shake_hands
 
 from mihomo_tproxy.config.specs.tls import TlsSpec
 from mihomo_tproxy.errors import AuthenticationFailed
@@ -23,7 +24,9 @@ from mihomo_tproxy.transport.certificates import (
     names_cover,
 )
 from mihomo_tproxy.transport.tls import TlsClient
-from support.tls import NAME, TlsPeer, authority, certificate, server_context, shake_hands
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def pem(blob: trustme.Blob) -> str:

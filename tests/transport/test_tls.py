@@ -11,10 +11,6 @@ import pytest
 import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from mihomo_tproxy.config.specs.tls import TlsSpec
-from mihomo_tproxy.errors import AuthenticationFailed, ProtocolError, RemoteProtocolError
-from mihomo_tproxy.transport.tls import REFRESH_S, TlsClient, TlsLayer
 from support.tls import (
     NAME,
     TlsPeer,
@@ -25,6 +21,10 @@ from support.tls import (
     take_output,
     trust,
 )
+
+from mihomo_tproxy.config.specs.tls import TlsSpec
+from mihomo_tproxy.errors import AuthenticationFailed, ProtocolError, RemoteProtocolError
+from mihomo_tproxy.transport.tls import REFRESH_S, TlsClient, TlsLayer
 
 SPEC = TlsSpec(server_name=NAME)
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.base import ServerSpec
 from mihomo_tproxy.config.specs.tls import TlsSpec
-from mihomo_tproxy.config.specs.transport import TransportSpec
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.config.specs.transport import TransportSpec
 
 
 @dataclass(frozen=True, slots=True)
