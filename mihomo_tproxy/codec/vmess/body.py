@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from mihomo_tproxy.codec.layer import Buffer
 
 MAX_CHUNK_PAYLOAD: Final = 16384
-"""What we put into a chunk of a stream; sing-box and mihomo read no more than that."""
+"""What we put into a chunk of a stream, as mihomo and sing-box do."""
+MAX_FIRST_PAYLOAD: Final = 4096
+"""And into its first one: mihomo's listener loses what is behind, as it peeks into the stream with
+a buffer of that size."""
 MAX_CHUNK_BYTES: Final = 65535
 """Of a chunk behind its length: what a peer can make us hold."""
 PADDING_MODULUS: Final = 64
@@ -98,7 +101,9 @@ def length_aead(security: Security, request_key: bytes) -> Aead | None:
 class ChunkSealer:
     """Our side of a body in chunks."""
 
-    __slots__ = ("_aead", "_count", "_head", "_iv", "_lengths", "_masks", "_padded", "_random")
+    __slots__ = (
+        "_aead", "_began", "_count", "_head", "_iv", "_lengths", "_masks", "_padded", "_random",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -118,6 +123,7 @@ class ChunkSealer:
         self._masks = Masks(iv) if option & Option.CHUNK_MASKING else None
         self._padded = bool(option & Option.GLOBAL_PADDING)
         self._iv = iv[2:12]
+        self._began = False
         self._count = 0
         self._random = random
 
@@ -125,11 +131,15 @@ class ChunkSealer:
         """`before`, and the payload in chunks of a stream."""
         view = memoryview(payload)
         size = len(view)
-        chunks = -(-size // MAX_CHUNK_PAYLOAD)
-        out = self._room(len(before) + size, chunks)
+        out = self._room(len(before) + size, 2 + size // MAX_CHUNK_PAYLOAD)
         out[: len(before)] = before
         at = len(before)
-        for start in range(0, size, MAX_CHUNK_PAYLOAD):
+        first = 0
+        if size > MAX_FIRST_PAYLOAD and not self._began:
+            first = MAX_FIRST_PAYLOAD
+            at = self._seal(view[:first], out, at)
+        self._began = True
+        for start in range(first, size, MAX_CHUNK_PAYLOAD):
             at = self._seal(view[start : start + MAX_CHUNK_PAYLOAD], out, at)
         return out[:at]
 
