@@ -33,8 +33,12 @@ def kdf(key: bytes, *path: bytes) -> bytes:
     return nested(len(path), key)
 
 
+def _md5(data: bytes) -> bytes:
+    return md5(data, usedforsecurity=False).digest()
+
+
 def user_key(uuid: bytes) -> bytes:
-    return md5(uuid + b"c48619fe-8f02-49e0-b9e9-edf763e17e21").digest()
+    return _md5(uuid + b"c48619fe-8f02-49e0-b9e9-edf763e17e21")
 
 
 @dataclass
@@ -61,7 +65,8 @@ def open_request(uuid: bytes, data: bytes) -> Request:
     """Read the request header at the start of `data`."""
     key = user_key(uuid)
     auth_id, nonce = data[:16], data[34:42]
-    block = Cipher(AES(kdf(key, b"AES Auth ID Encryption")[:16]), ECB()).decryptor().update(auth_id)
+    aes = AES(kdf(key, b"AES Auth ID Encryption")[:16])
+    block = Cipher(aes, ECB()).decryptor().update(auth_id)  # noqa: S305
     assert crc32(block[:12]) == int.from_bytes(block[12:], "big")
 
     def opened(name: bytes, sealed: bytes) -> bytes:
@@ -114,8 +119,8 @@ class Body:
     def _aead(self, key: bytes) -> AESGCM | ChaCha20Poly1305:
         if self.request.security == AES_128_GCM:
             return AESGCM(key)
-        half = md5(key).digest()
-        return ChaCha20Poly1305(half + md5(half).digest())
+        half = _md5(key)
+        return ChaCha20Poly1305(half + _md5(half))
 
     def _mask(self) -> int:
         self.masks += 1

@@ -151,9 +151,9 @@ class VmessLayer(Layer):
         if self._response is not None and not self._finished:
             # After our end it is an upload that has no answer: servers put their header in front
             # of the first payload.
-            raise RemoteProtocolError("vmess-no-response", "the server ended without an answer")
+            raise RemoteProtocolError("vmess-no-answer", "the server ended without an answer")
         if self._opener is not None and not self._opener.between_chunks:
-            raise RemoteProtocolError("vmess-truncated", "the wire ended within a chunk")
+            raise RemoteProtocolError("vmess-cut-short", "the wire ended within a chunk")
 
     def seal(self, payload: Buffer) -> Buffer:
         """The wire bytes of payload, behind the request header if it did not leave yet."""
@@ -209,10 +209,10 @@ class VmessPacketLayer(VmessLayer, PacketLayer):
             LocalProtocolError: it is empty, too long, or not for the destination of the stream.
         """
         if (host, port) != self._destination:
-            raise LocalProtocolError("vmess-other-destination", "the stream has one destination")
+            raise LocalProtocolError("vmess-other-remote", "the stream has one destination")
         return self._seal_packet(data)
 
     def _seal_packet(self, data: Buffer) -> Buffer:
         if not 0 < len(data) <= MAX_PACKET_PAYLOAD:
-            raise LocalProtocolError("vmess-packet-size", f"a datagram of {len(data)} bytes")
+            raise LocalProtocolError("datagram-too-long", f"a datagram of {len(data)} bytes")
         return self._seal_chunk(data)
