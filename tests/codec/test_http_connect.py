@@ -97,6 +97,7 @@ def test_byte_by_byte_and_truncated(response: bytes) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "cause"),
     [
+        (401, AuthenticationFailed, "http-auth-failed"),
         (407, AuthenticationFailed, "http-auth-failed"),
         (101, DestinationRefused, "http-refused"),
         (301, DestinationRefused, "http-refused"),
