@@ -18,6 +18,8 @@ class Compiled(NamedTuple):
     plan: KernelPlan
     worker: bytes
     """The pickled `Config`, for the workers alone."""
+    modules: tuple[str, ...]
+    """What builds its outbounds, for the workers to share."""
     listening: tuple[int, bool, str]
     """`tproxy-port`, `allow-lan`, `bind-address`."""
     rules: int

@@ -30,7 +30,7 @@ Buffer = bytes | bytearray | memoryview
 class Layer:
     """A layer that changes nothing; the base of those that do."""
 
-    __slots__ = ("ended", "output", "ready", "transparent")
+    __slots__ = ("blocked", "ended", "output", "ready", "transparent")
 
     ends_below: bool = True
     """Whether the layer below is ended too, down to the FIN, after what `finish` returned. False:
@@ -42,6 +42,9 @@ class Layer:
         self.transparent = False
         """From now on nothing is changed in either direction and nothing is held: the layer may
         be taken out of the way."""
+        self.blocked = False
+        """The peer's flow control lets nothing more through, until a later `feed`: no more payload
+        is read for `seal`, and what it still gets (64 KiB at most) the layer holds."""
         self.ended = False
         """The peer said, in the protocol, that no payload follows."""
         self.output = b""
