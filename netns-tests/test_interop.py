@@ -29,10 +29,11 @@ CELLS = [
 
 
 class Stage:
-    """One server at a time, and a gateway with all proxies that lead to it."""
+    """One server at a time, and a gateway with all proxies that lead to it and that are wanted."""
 
-    def __init__(self, rig, client, directory):
+    def __init__(self, rig, client, directory, wanted):
         self.rig = rig
+        self._wanted = wanted
         self._client = client
         self._directory = directory
         self._stack = ExitStack()
@@ -46,10 +47,11 @@ class Stage:
             self.leave()
             self._name, self._error = name, None
             peer = all_peers()[name]
+            rows = {number: peer.rows[number] for who, number in self._wanted if who == name}
             try:
                 self._stack.callback(peer.stop)
                 peer.start(self.rig.internet, self._directory / name)
-                self._stack.enter_context(running(self._client, self.rig, routing_of(peer.rows)))
+                self._stack.enter_context(running(self._client, self.rig, routing_of(rows)))
             except (RigError, AssertionError) as error:
                 self._error = error
         if self._error is not None:
@@ -69,7 +71,9 @@ class Stage:
 def stage(request, module_rig, tmp_path_factory):
     assert module_rig.servers.process.running
     client = request.config.getoption("--client")
-    stage = Stage(module_rig, client, tmp_path_factory.mktemp("peers"))
+    calls = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    wanted = {(call["name"], call["number"]): None for call in calls if "check" in call}
+    stage = Stage(module_rig, client, tmp_path_factory.mktemp("peers"), wanted)
     yield stage
     stage.leave()
 

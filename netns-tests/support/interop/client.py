@@ -11,7 +11,7 @@ from support.gateway import Gateway
 from support.interop.certificates import certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from support.interop.rows import Row
 
@@ -28,11 +28,11 @@ def source_ports(number: int) -> range:
     return range(first, first + PORTS_PER_ROW)
 
 
-def routing_of(rows: Sequence[Row]) -> Routing:
-    """All proxies of the rows, each for source ports of its own."""
-    proxies = {entry["name"]: entry for row in rows for entry in row.entries}
+def routing_of(rows: Mapping[int, Row]) -> Routing:
+    """All proxies of the rows, each for the source ports of its number."""
+    proxies = {entry["name"]: entry for row in rows.values() for entry in row.entries}
     rules = []
-    for number, row in enumerate(rows):
+    for number, row in rows.items():
         ports = source_ports(number)
         rules.append(f"SRC-PORT,{ports.start}-{ports.stop - 1},{name_in_rules(row)}")
         proxies[name_in_rules(row)] = {**proxies.pop(str(row)), "name": name_in_rules(row)}
