@@ -1,4 +1,4 @@
-"""The rig's fixtures for the namespace tests, whether or not the package is installed; the table."""
+"""The rig's fixtures for the namespace tests, and the table of the interoperability tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Loads the plugin unless the installed package's entry point has done so."""
+    """Loads the rig's plugin unless the installed package's entry point has done so."""
     module = importlib.import_module(PLUGIN)
     if not config.pluginmanager.is_registered(module):
         config.pluginmanager.register(module, PLUGIN)

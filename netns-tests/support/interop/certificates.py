@@ -8,7 +8,6 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import trustme
-
 from support.interop.rows import SERVER
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from socket import SHUT_WR
 from typing import TYPE_CHECKING, Final
 
 from support.traffic import connect, digest_of, read_all, read_exactly
@@ -92,8 +93,9 @@ def half_close(rig: Rig, ports: Iterator[int]) -> None:
     for count in (0, 1000, MB):
         with _open(rig, ports, "sink") as sock:
             _send(sock, count)
-            sock.shutdown(1)
-            assert read_all(sock).decode() == f"{count} {pattern_sha256(count)}\n"
+            sock.shutdown(SHUT_WR)
+            said = read_all(sock).decode()
+            assert said == f"{count} {pattern_sha256(count)}\n", f"{said!r} after {count} bytes"
 
 
 def datagrams(rig: Rig, ports: Iterator[int]) -> None:
