@@ -30,7 +30,7 @@ Buffer = bytes | bytearray | memoryview
 class Layer:
     """A layer that changes nothing; the base of those that do."""
 
-    __slots__ = ("ended", "output", "ready", "transparent")
+    __slots__ = ("blocked", "ended", "output", "ready", "transparent")
 
     ends_below: bool = True
     """Whether the layer below is ended too, down to the FIN, after what `finish` returned. False:
@@ -42,6 +42,9 @@ class Layer:
         self.transparent = False
         """From now on nothing is changed in either direction and nothing is held: the layer may
         be taken out of the way."""
+        self.blocked = False
+        """`seal` is not to be called for now: the peer's flow control lets nothing more through.
+        A later `feed` ends it."""
         self.ended = False
         """The peer said, in the protocol, that no payload follows."""
         self.output = b""

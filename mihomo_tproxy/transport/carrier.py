@@ -1,0 +1,32 @@
+"""What carries one proxy's protocol: TLS, a transport (`network`), both, or plain TCP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mihomo_tproxy.codec.layer import Layer
+    from mihomo_tproxy.transport.tls import TlsClient
+
+
+class Carrier:
+    """Made once for a proxy; gives the lower layers of each of its connections."""
+
+    __slots__ = ("_tls", "_transport")
+
+    def __init__(
+        self, tls: TlsClient | None = None, transport: Callable[[], Layer] | None = None
+    ) -> None:
+        self._tls = tls
+        self._transport = transport
+
+    def layers(self) -> list[Layer]:
+        """New layers for one connection, wire-most first."""
+        layers: list[Layer] = []
+        if self._tls is not None:
+            layers.append(self._tls.layer())
+        if self._transport is not None:
+            layers.append(self._transport())
+        return layers
