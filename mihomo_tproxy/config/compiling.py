@@ -43,11 +43,6 @@ def compile_config(config: Config) -> Compiled:
     return Compiled(
         plan=_kernel_plan(config),
         worker=pickle.dumps(config, pickle.HIGHEST_PROTOCOL),
-        listening=(
-            (config.tproxy_port, config.allow_lan, config.bind_address)
-            if config.tproxy_port
-            else (0, False, "")
-        ),
         rules=len(config.rules),
         log_level=LEVELS[config.log_level],
         warnings=config.warnings,

@@ -83,6 +83,7 @@ def parse_listeners(
 def _port_keys(
     section: Section, *, allow_lan: bool, bind_address: str
 ) -> list[tuple[str, ListenerSpec]]:
+    hosts: tuple[str, ...]
     if not allow_lan:
         hosts = LOOPBACK
     elif bind_address == "*":

@@ -96,7 +96,7 @@ class Config:
     """`*` for every address, else an IP literal."""
     ipv6: bool = True
     listeners: tuple[ListenerSpec, ...] = ()
-    access: AccessSpec = AccessSpec()
+    access: AccessSpec = field(default_factory=AccessSpec)
     routing_mark: int = 0
     """SO_MARK of every outgoing socket; 0 sets none."""
     interface_name: str = ""
