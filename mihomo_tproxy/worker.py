@@ -33,10 +33,10 @@ from mihomo_tproxy.net.icmp import Unreachable
 from mihomo_tproxy.net.pipes import PipePool
 from mihomo_tproxy.net.reactor import Reactor
 from mihomo_tproxy.net.relay import RelayContext, Timeouts
+from mihomo_tproxy.net.resolve import SystemResolver
 from mihomo_tproxy.net.tracker import Tracker
-from mihomo_tproxy.outbound.direct import Direct
-from mihomo_tproxy.outbound.registry import OutboundRegistry
-from mihomo_tproxy.outbound.reject import Reject, RejectDrop
+from mihomo_tproxy.outbound.env import OutboundEnv
+from mihomo_tproxy.outbound.factory import build_outbounds
 from mihomo_tproxy.rule.engine import Engine
 from mihomo_tproxy.tunnel.tunnel import Tunnel
 
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mihomo_tproxy.config.schema import Config
-    from mihomo_tproxy.config.specs.base import ProxySpec
-    from mihomo_tproxy.outbound.base import Outbound
+    from mihomo_tproxy.outbound.registry import OutboundRegistry
 
 log = logging.getLogger("worker")
 
@@ -75,6 +74,7 @@ class Worker:
         self._unreachable = Unreachable(self.reactor)
         self._context: RelayContext
         self._tunnel: Tunnel
+        self._resolver: SystemResolver
         self._listeners: list[TcpListener | UdpListener] = []
 
     def start(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
@@ -95,6 +95,7 @@ class Worker:
             self.verdicts,
             gateway.max_flows,
             gateway.udp_timeout,
+            build_engine(config, names_observed=True),
         )
         self.reactor.start()
         families = (socket.AF_INET, socket.AF_INET6) if has_ipv6() else (socket.AF_INET,)
@@ -161,36 +162,21 @@ class Worker:
         self._listeners += listeners
 
     def _outbounds(self, config: Config) -> OutboundRegistry:
-        context, tracker = self._context, self.tracker
-        mark = config.routing_mark
-        return OutboundRegistry(
-            [
-                Direct(context, "DIRECT", config.interface_name, mark),
-                Direct(context, "GLOBAL", config.interface_name, mark),
-                Reject(tracker, self._unreachable),
-                RejectDrop(self.reactor, tracker),
-                *(self._outbound(proxy, config) for proxy in config.proxies),
-            ]
-        )
-
-    def _outbound(self, proxy: ProxySpec, config: Config) -> Outbound:
-        """One entry of `proxies`."""
-        if proxy.type == "reject":
-            return Reject(self.tracker, self._unreachable, proxy.name)
-        return Direct(
+        self._resolver = SystemResolver(self._loop, config.hosts)
+        env = OutboundEnv(
             self._context,
-            proxy.name,
-            proxy.interface_name or config.interface_name,
-            proxy.routing_mark or config.routing_mark,
-            kernel=not proxy.routing_mark,
-            udp=proxy.udp,
-            ip_version=proxy.ip_version,
+            self._resolver,
+            self._unreachable,
+            config.interface_name,
+            config.routing_mark,
         )
+        return build_outbounds(config.proxies, env)
 
     def reload(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
         """New flows meet the new rules from the next event on."""
         self._context = self._relay_context(config)
         self._tunnel.engine = build_engine(config)
+        self._tunnel.named_engine = build_engine(config, names_observed=True)
         self._tunnel.outbounds = self._outbounds(config)
         self._make_room(config.gateway.max_flows)
         self._take_priority(config.gateway.nice)
@@ -236,14 +222,15 @@ class Worker:
         for listener in self._listeners:
             listener.close()
         self._tunnel.close()
+        self._resolver.close()
         self.reactor.close()
         self._unreachable.close()
         self._pipes.close()
 
 
-def build_engine(config: Config) -> Engine:
+def build_engine(config: Config, *, names_observed: bool = NAMES_OBSERVED) -> Engine:
     """The rules of a configuration, ready to decide."""
-    return Engine(config.rules, config.mode, names_observed=NAMES_OBSERVED)
+    return Engine(config.rules, config.mode, names_observed=names_observed)
 
 
 def unobserved() -> int:

@@ -32,6 +32,7 @@ from mihomo_tproxy.model.metadata import Decision
 from mihomo_tproxy.net.icmp import Unreachable
 from mihomo_tproxy.net.pipes import PipePool
 from mihomo_tproxy.net.reactor import Reactor
+from mihomo_tproxy.net.dial import Dialer
 from mihomo_tproxy.net.relay import RelayContext, Timeouts
 from mihomo_tproxy.net.tracker import Tracker
 from mihomo_tproxy.outbound.direct import Direct
@@ -49,7 +50,8 @@ async def main():
     reactor, tracker = Reactor(asyncio.get_running_loop()), Tracker()
     context = RelayContext(reactor, PipePool(), tracker, Timeouts())
     tunnel = Tunnel(context, Engine(), OutboundRegistry([
-        Direct(context), Reject(tracker, Unreachable(reactor)), RejectDrop(reactor, tracker)]))
+        Direct(context, Dialer(context, None)),
+        Reject(tracker, Unreachable(reactor)), RejectDrop(reactor, tracker)]))
     for family, host in ((AF_INET, "0.0.0.0"), (AF_INET6, "::")):
         TcpListener(reactor, open_tcp(family, host, PORT), tunnel, tracker).start()
         UdpListener(reactor, open_udp(family, host, PORT), tunnel, tracker).start()

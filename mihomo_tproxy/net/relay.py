@@ -32,24 +32,29 @@ if TYPE_CHECKING:
 CLIENT_EVENTS: Final = EPOLLIN | EPOLLRDHUP | EPOLLET
 """Without EPOLLOUT, which would wake every flow once for nothing; added when a client is slow."""
 SERVER_EVENTS: Final = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-_READABLE: Final = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
-_DIALLING: Final = 0
-_OPEN: Final = 1
-_CLOSED: Final = 2
+READABLE: Final = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
+
+# The states of a flow; a kind of flow may have more of its own.
+DIALLING: Final = 0
+OPEN: Final = 1
+CLOSED: Final = 2
 
 
 class Timeouts:
     """Seconds until a flow in that state is given up."""
 
-    __slots__ = ("connect", "half_closed", "idle")
+    __slots__ = ("connect", "half_closed", "handshake", "idle")
 
     def __init__(
         self,
         connect: float = 5.0,
         idle: float = 7440.0,
         half_closed: float = 240.0,
+        handshake: float = 8.0,
     ) -> None:
         self.connect = connect
+        self.handshake = handshake
+        """From the dialled socket to the first payload, all layers together."""
         self.idle = idle
         """RFC 5382, REQ-5: not less than 2 hours 4 minutes."""
         self.half_closed = half_closed
@@ -106,7 +111,7 @@ class Flow:
         self._client_fd = client.fileno()
         self._up = Lane(client, server)
         self._down = Lane(server, client)
-        self._state = _DIALLING
+        self._state = DIALLING
         self._client_room = False
         self._keepalive = False
         self._nodelay = False
@@ -118,7 +123,7 @@ class Flow:
     def on_event(self, fd: int, events: int) -> None:
         """Something happened on one of the two sockets."""
         self.active = self._context.reactor.now
-        if self._state == _DIALLING and not self._on_dialled(events):
+        if self._state == DIALLING and not self._on_dialled(events):
             return
         if fd == self._client_fd:
             incoming, outgoing = self._up, self._down
@@ -130,7 +135,7 @@ class Flow:
             and not self._attend(outgoing)
         ):
             return
-        if incoming.eof or not events & _READABLE:
+        if incoming.eof or not events & READABLE:
             if events & EPOLLERR:
                 self._fail(incoming.src)
             return
@@ -144,13 +149,13 @@ class Flow:
         """Continue the lanes whose last turn was cut short."""
         self._queued = False
         for lane in (self._up, self._down):
-            if self._state == _OPEN and lane.more:
+            if self._state == OPEN and lane.more:
                 self._run(lane)
 
     def expire(self, now: float) -> None:
         """Close what was silent for too long; give an ageing flow its keepalive."""
         timeouts = self._context.timeouts
-        if self._state == _DIALLING:
+        if self._state == DIALLING:
             self.abort("dial-timeout")
             return
         half = self._up.eof or self._down.eof
@@ -165,20 +170,24 @@ class Flow:
 
     def abort(self, cause: str) -> None:
         """End the flow at once, with RST to both sides."""
-        if self._state != _CLOSED:
+        if self._state != CLOSED:
             reset_on_close(self._client)
             reset_on_close(self._server)
             self._close(cause)
 
-    def _on_dialled(self, events: int) -> bool:
-        """The dial ended; whether it succeeded."""
+    def _has_dialled(self, events: int) -> bool:
+        """Whether the dial ended well; a flow whose dial failed is closed."""
         if events & (EPOLLERR | EPOLLHUP):
             code = self._server.getsockopt(SOL_SOCKET, SO_ERROR)
             self.abort(cause_of(code, "dial"))
             return False
-        if not events & EPOLLOUT:
+        return bool(events & EPOLLOUT)
+
+    def _on_dialled(self, events: int) -> bool:
+        """The dial ended; whether it succeeded."""
+        if not self._has_dialled(events):
             return False
-        self._state = _OPEN
+        self._state = OPEN
         self._context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
         return self._run(self._up)  # the client's first bytes are here already, as a rule
 
@@ -247,7 +256,7 @@ class Flow:
 
     def _close(self, cause: str) -> None:
         context = self._context
-        self._state = _CLOSED
+        self._state = CLOSED
         self._up.release(context)
         self._down.release(context)
         context.reactor.retire(self._client)

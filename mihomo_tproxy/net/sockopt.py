@@ -25,6 +25,7 @@ from socket import (
     TCP_KEEPIDLE,
     TCP_KEEPINTVL,
     SocketType,
+    inet_pton,
 )
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ IP_RECVORIGDSTADDR: Final = 20
 IPV6_RECVORIGDSTADDR: Final = 74
 IPV6_TRANSPARENT: Final = 75
 IPV6_HDRINCL: Final = 36
+TCP_FASTOPEN_CONNECT: Final = 30
 
 KEEPALIVE_IDLE_S: Final = 120
 KEEPALIVE_INTERVAL_S: Final = 30
@@ -90,6 +92,20 @@ def open_reply(local: SocketAddress, peer: SocketAddress) -> SocketType:
         sock.close()
         raise
     return sock
+
+
+def socket_address(host: str, port: int) -> SocketAddress:
+    """An IP literal or name and a port, as the socket module writes them."""
+    return (host, port, 0, 0) if ":" in host else (host, port)
+
+
+def is_literal(host: str) -> bool:
+    """Whether a host is an IP address and no name."""
+    try:
+        inet_pton(AF_INET6 if ":" in host else AF_INET, host.partition("%")[0])
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 _CAUSES: Final = {

@@ -7,39 +7,32 @@ such an outbound gives no verdict away.
 
 from __future__ import annotations
 
-import errno
 from select import EPOLLIN
-from socket import (
-    AF_INET,
-    AF_INET6,
-    SO_BINDTODEVICE,
-    SO_MARK,
-    SOCK_DGRAM,
-    SOCK_NONBLOCK,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    SocketType,
-)
+from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.model.enums import Network, Verdict
 from mihomo_tproxy.net.reactor import NEVER
 from mihomo_tproxy.net.relay import Flow
-from mihomo_tproxy.net.sockopt import cause_of, reset_on_close
+from mihomo_tproxy.net.sockopt import cause_of, is_literal, socket_address
+from mihomo_tproxy.outbound.base import Route
+from mihomo_tproxy.outbound.opening import open_flow, turn_away
 
 if TYPE_CHECKING:
+    from socket import SocketType
+
     from mihomo_tproxy.model.metadata import Metadata
+    from mihomo_tproxy.net.dial import Dialer
     from mihomo_tproxy.net.reactor import Reactor
     from mihomo_tproxy.net.relay import RelayContext
+    from mihomo_tproxy.net.resolve import Resolved
     from mihomo_tproxy.net.sockopt import SocketAddress
-    from mihomo_tproxy.outbound.base import PacketSink
+    from mihomo_tproxy.outbound.base import Answer, PacketSink
 
 TURN_DATAGRAMS: Final = 64
 """Datagrams taken from one socket before others get their turn."""
-_ONLY: Final = {"ipv4": AF_INET6, "ipv6": AF_INET}
-"""`ip-version` -> the family it bars; the others only choose among a name's addresses."""
-_STREAM: Final = SOCK_STREAM | SOCK_NONBLOCK
-_DATAGRAM: Final = SOCK_DGRAM | SOCK_NONBLOCK
+NAME_QUEUE: Final = 16
+"""Datagrams of one client port that wait for addresses of names."""
 
 
 class Direct:
@@ -48,50 +41,45 @@ class Direct:
     def __init__(
         self,
         context: RelayContext,
+        dialer: Dialer,
         name: str = "DIRECT",
-        interface_name: str = "",
-        routing_mark: int = 0,
         *,
-        kernel: bool = True,
+        kernel: bool = False,
         udp: bool = True,
-        ip_version: str = "dual",
     ) -> None:
-        """`kernel`: whether the kernel may forward later flows by itself, without these options."""
+        """`kernel`: whether the kernel may forward later flows, by its routes and no options."""
         self.name = name
-        kernel = kernel and udp and not interface_name and ip_version not in _ONLY
-        self.verdict = Verdict.DIRECT if kernel else Verdict.UNKNOWN
+        self.verdict = Verdict.DIRECT if kernel and udp else Verdict.UNKNOWN
+        self.dialer = dialer
         self._udp = udp
-        self._barred = _ONLY.get(ip_version, 0)
         self._context = context
         self._tracker = tracker = context.tracker
         self._traffic = tracker.traffic(name, Network.TCP)
-        self._device = interface_name.encode() + b"\0" if interface_name else b""
-        self._mark = routing_mark
-        self._bound = bool(interface_name or routing_mark)
 
-    def open_tcp(self, client: SocketType, metadata: Metadata, destination: SocketAddress) -> None:
+    def open_tcp(
+        self, client: SocketType, metadata: Metadata, answer: Answer | None = None
+    ) -> None:
         """Dial, and relay once the destination answers."""
-        server = None
+        host, port = metadata.destination, metadata.destination_port
+        if answer is not None or not host:
+            route = self.route(host or metadata.host, port)
+            open_flow(self._context, client, route, self._traffic, answer)
+            return
         tracker = self._tracker
         tracker.flow_opened(self._traffic)
-        family = AF_INET if len(destination) == 2 else AF_INET6
+        server = None
         try:
-            if family == self._barred:
-                raise OSError(errno.ENETUNREACH, "barred by ip-version")
-            server = SocketType(family, _STREAM, 0)
-            if self._bound:
-                self._bind(server)
-            code = server.connect_ex(destination)
-            if not code or code == errno.EINPROGRESS:
-                Flow(self._context, client, server, self._traffic)
-                return
+            server = self.dialer.connect((host, port, 0, 0) if ":" in host else (host, port))
+            Flow(self._context, client, server, self._traffic)
         except OSError as error:
-            code = error.errno or 0
-        if server is not None:
-            server.close()
-        reset_on_close(client)
-        client.close()
-        tracker.flow_closed(self._traffic, cause_of(code, "dial"))
+            if server is not None:
+                server.close()
+            turn_away(tracker, client, None, cause_of(error.errno, "dial"))
+            tracker.flow_closed(self._traffic, "")
+
+    def route(self, host: str, port: int) -> Route:
+        """Straight to the destination, with nothing in between."""
+        return Route(self.dialer, host, port, [])
 
     def open_udp(self, sink: PacketSink) -> DirectLink | None:
         """One unconnected socket per family: any remote may answer it (full cone)."""
@@ -101,38 +89,17 @@ class Direct:
         """`udp: false`: the datagram is lost, and counted."""
         self._tracker.count("udp-disabled")
 
-    def packet_socket(self, family: int) -> SocketType:
-        """An unbound datagram socket with this outbound's interface and mark.
-
-        Raises:
-            OSError: no descriptor, the family is barred, or the interface does not exist.
-        """
-        if family == self._barred:
-            raise OSError(errno.ENETUNREACH, "barred by ip-version")
-        sock = SocketType(family, _DATAGRAM, 0)
-        try:
-            if self._bound:
-                self._bind(sock)
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
     def count(self, cause: str) -> None:
         """One more failure of a link."""
         self._tracker.count(cause)
-
-    def _bind(self, sock: SocketType) -> None:
-        if self._mark:
-            sock.setsockopt(SOL_SOCKET, SO_MARK, self._mark)
-        if self._device:
-            sock.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, self._device)
 
 
 class DirectLink:
     """The sockets of one client port: the same source port towards every destination."""
 
-    __slots__ = ("_outbound", "_reactor", "_round", "_sink", "_v4", "_v6", "deadline")
+    __slots__ = (
+        "_outbound", "_reactor", "_round", "_sink", "_v4", "_v6", "_waiting", "deadline",
+    )  # fmt: skip
 
     def __init__(self, reactor: Reactor, outbound: Direct, sink: PacketSink) -> None:
         self.deadline = NEVER  # the association decides how long it lives
@@ -142,9 +109,13 @@ class DirectLink:
         self._v4: SocketType | None = None
         self._v6: SocketType | None = None
         self._round = 0
+        self._waiting = 0
 
     def send(self, data: memoryview, destination: SocketAddress) -> None:
         """Send from the family's socket; what the kernel refuses is counted and lost."""
+        if not is_literal(destination[0]):
+            self._send_to_name(bytes(data), destination[0], destination[1])
+            return
         sock = self._v4 if len(destination) == 2 else self._v6
         try:
             if sock is None:
@@ -193,8 +164,25 @@ class DirectLink:
                 self._reactor.retire(sock)
         self._v4 = self._v6 = None
 
+    def _send_to_name(self, data: bytes, name: str, port: int) -> None:
+        if self._waiting >= NAME_QUEUE:
+            self._outbound.count("udp-name-queue-full")
+            return
+
+        def on_resolved(addresses: Resolved) -> None:
+            self._waiting -= 1
+            if self._sink is None:
+                return
+            if addresses:
+                self.send(memoryview(data), socket_address(addresses[0], port))
+            else:
+                self._outbound.count("udp-name")
+
+        self._waiting += 1
+        self._outbound.dialer.resolve(name, on_resolved)
+
     def _open(self, family: int) -> SocketType:
-        sock = self._outbound.packet_socket(family)
+        sock = self._outbound.dialer.packet_socket(family)
         try:
             self._reactor.watch(sock.fileno(), self, EPOLLIN)
         except OSError:

@@ -12,7 +12,9 @@ from __future__ import annotations
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLRDHUP
 from typing import TYPE_CHECKING, Final
 
+from mihomo_tproxy.errors import LocalProtocolError
 from mihomo_tproxy.model.enums import Network, Verdict
+from mihomo_tproxy.net.layered import refuse
 from mihomo_tproxy.net.sockopt import reset_on_close
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.net.reactor import Reactor
     from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.net.tracker import Tracker
-    from mihomo_tproxy.outbound.base import PacketSink
+    from mihomo_tproxy.outbound.base import Answer, PacketSink, Route
 
 HOLD_S: Final = 60.0
 HOLD_LIMIT: Final = 1024
@@ -42,12 +44,21 @@ class Reject:
         self._tcp = tracker.traffic(name, Network.TCP)
         self._udp = tracker.traffic(name, Network.UDP)
 
-    def open_tcp(self, client: SocketType, metadata: Metadata, destination: SocketAddress) -> None:
-        """Reset the client."""
+    def open_tcp(
+        self, client: SocketType, metadata: Metadata, answer: Answer | None = None
+    ) -> None:
+        """Reset the client, or tell it that it is refused."""
         self._tracker.flow_opened(self._tcp)
-        reset_on_close(client)
+        if answer is not None:
+            refuse(client, answer, "rejected")
+        else:
+            reset_on_close(client)
         client.close()
         self._tracker.flow_closed(self._tcp, "")
+
+    def route(self, host: str, port: int) -> Route:
+        """Nothing goes this way."""
+        raise LocalProtocolError("rejected", f"{self.name} leads nowhere")
 
     def open_udp(self, sink: PacketSink) -> None:
         """No datagrams go this way."""
@@ -72,7 +83,9 @@ class RejectDrop:
         self._udp = tracker.traffic(name, Network.UDP)
         self._held: dict[Held, None] = {}
 
-    def open_tcp(self, client: SocketType, metadata: Metadata, destination: SocketAddress) -> None:
+    def open_tcp(
+        self, client: SocketType, metadata: Metadata, answer: Answer | None = None
+    ) -> None:
         """Hold the client without a word; the oldest goes when there are too many."""
         self._tracker.flow_opened(self._tcp)
         if len(self._held) >= HOLD_LIMIT:
@@ -83,6 +96,10 @@ class RejectDrop:
             self._reactor.watch(client.fileno(), held, _GONE)
         except OSError:
             held.abort("hold-failed")
+
+    def route(self, host: str, port: int) -> Route:
+        """Nothing goes this way."""
+        raise LocalProtocolError("rejected", f"{self.name} leads nowhere")
 
     def open_udp(self, sink: PacketSink) -> None:
         """No datagrams go this way."""

@@ -27,11 +27,12 @@ class Stack(Layer):
         self._layers = layers
         self._begun = 0
         self.ready = self.transparent = not layers
-        self.ends_below = True  # type: ignore[misc] # of this stack, once `finish` was called
+        self.ends_below = True
 
     def begin(self) -> None:
         """The wire is there."""
         self._begin_next()
+        self._drop_transparent()
 
     def feed(self, data: Buffer) -> Buffer:
         """Take wire bytes through all layers; the payload in them.
@@ -39,22 +40,22 @@ class Stack(Layer):
         Raises:
             ProtocolError: of any layer.
         """
-        index = 0
-        gone = False
-        for layer in self._layers:
+        gone = blocked = False
+        for index, layer in enumerate(self._layers, 1):
             if data:
                 data = layer.feed(data)
             if layer.output:
-                self._collect(index)
+                self._collect(index - 1)
             if layer.ended and not self.ended:
                 self._end_above(index)
             gone = gone or layer.transparent
-            index += 1
+            blocked = blocked or layer.blocked
             if index == self._begun and not self.ready and layer.ready:
                 self._begin_next()
+                gone = True
             if index >= self._begun:
                 break
-        self.blocked = self._is_blocked()
+        self.blocked = blocked
         if gone:
             self._drop_transparent()
         return data
@@ -74,8 +75,7 @@ class Stack(Layer):
         Raises:
             ProtocolError: a layer cannot say it.
         """
-        gone = False
-        blocked = False
+        gone = blocked = False
         for layer in reversed(self._layers):
             payload = layer.seal(payload)
             gone = gone or layer.transparent
@@ -95,7 +95,7 @@ class Stack(Layer):
             if ending:
                 wire = bytes(wire) + bytes(layer.finish())
                 ending = layer.ends_below
-        self.ends_below = ending  # type: ignore[misc]
+        self.ends_below = ending
         return wire
 
     def _begin_next(self) -> None:
@@ -109,8 +109,6 @@ class Stack(Layer):
             if not layer.ready:
                 return
         self.ready = True
-        self.blocked = self._is_blocked()
-        self._drop_transparent()
 
     def _collect(self, index: int) -> None:
         """Put what a layer says on the wire, through those below it."""
@@ -122,13 +120,10 @@ class Stack(Layer):
         self.output += wire
 
     def _end_above(self, index: int) -> None:
-        """A layer's peer said that nothing follows: for those above the wire has ended."""
+        """Below `index` a peer said that nothing follows: for those above the wire has ended."""
         self.ended = True
-        for above in self._layers[index + 1 : self._begun]:
+        for above in self._layers[index : self._begun]:
             above.feed_eof()
-
-    def _is_blocked(self) -> bool:
-        return any(layer.blocked for layer in self._layers)
 
     def _drop_transparent(self) -> None:
         begun = self._layers[: self._begun]

@@ -20,7 +20,7 @@ from select import EPOLLIN
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.model.enums import Network
-from mihomo_tproxy.net.sockopt import cause_of, open_reply
+from mihomo_tproxy.net.sockopt import cause_of, is_literal, open_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,6 +123,9 @@ class Association:
         table = self.table
         flow = self.flows.get(remote)
         if flow is None:
+            if not is_literal(remote[0]):  # binding to it would ask the resolver
+                table.tracker.count("udp-reply-name")
+                return
             flow = table.open_flow(self, remote)
             if flow is None:
                 return

@@ -3,8 +3,9 @@
     inbound -> Metadata -> engine.match -> outbound -> relay
                                 \\-> verdicts.learn, so that the next such flow need not come up
 
-`engine`, `outbounds` and `verdicts` may be replaced at any time between two events: a reload
-changes what new flows meet, and old flows live on as they are.
+Verdicts are learnt from transparent flows alone: the kernel sees no others. The engines,
+`outbounds` and `verdicts` may be replaced at any time between two events: a reload changes what new
+flows meet, and old flows live on as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.model.enums import InboundType, Network, Verdict
 from mihomo_tproxy.model.metadata import Metadata
-from mihomo_tproxy.net.sockopt import reset_on_close
+from mihomo_tproxy.outbound.opening import turn_away
 from mihomo_tproxy.tunnel.nat import UDP_TIMEOUT_S, NatTable
 from mihomo_tproxy.tunnel.verdicts import NullVerdictMap
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.model.interfaces import RuleEngine, VerdictMap
     from mihomo_tproxy.net.relay import RelayContext
     from mihomo_tproxy.net.sockopt import SocketAddress
-    from mihomo_tproxy.outbound.base import Outbound
+    from mihomo_tproxy.outbound.base import Answer, Outbound
     from mihomo_tproxy.outbound.registry import OutboundRegistry
 
 FLOW_LIMIT: Final = 65536
@@ -44,8 +45,11 @@ class Tunnel:
         verdicts: VerdictMap | None = None,
         flow_limit: int = FLOW_LIMIT,
         udp_timeout_s: float = UDP_TIMEOUT_S,
+        named_engine: RuleEngine | None = None,
     ) -> None:
         self.engine = engine
+        self.named_engine = named_engine or engine
+        """Decides flows whose client names its destination (HTTP, SOCKS): all rules apply."""
         self.outbounds = outbounds
         self.verdicts: VerdictMap = NullVerdictMap() if verdicts is None else verdicts
         self.flow_limit = flow_limit
@@ -57,16 +61,31 @@ class Tunnel:
     def handle_tcp(
         self, client: SocketType, source: SocketAddress, destination: SocketAddress
     ) -> None:
-        """Take an accepted connection over."""
+        """Take an accepted transparent connection over."""
         if self._tracker.tcp_live >= self.flow_limit:
-            self._refuse(client, "flow-limit")
+            turn_away(self._tracker, client, None, "flow-limit")
             return
         metadata = Metadata(_TCP, _TPROXY, source[0], source[1], destination[0], destination[1])
         outbound = self._decide(metadata)
         if outbound is None:
-            self._refuse(client, "no-outbound")
+            turn_away(self._tracker, client, None, "no-outbound")
         else:
-            outbound.open_tcp(client, metadata, destination)
+            outbound.open_tcp(client, metadata)
+
+    def handle_request(self, client: SocketType, metadata: Metadata, answer: Answer | None) -> None:
+        """Take over a connection whose client said where it wants to go."""
+        if self._tracker.tcp_live >= self.flow_limit:
+            turn_away(self._tracker, client, answer, "flow-limit")
+            return
+        outbound = self.decide(metadata)
+        if outbound is None:
+            turn_away(self._tracker, client, answer, "no-outbound")
+        else:
+            outbound.open_tcp(client, metadata, answer)
+
+    def decide(self, metadata: Metadata) -> Outbound | None:
+        """The outbound for a flow the kernel does not see; None if the rules name none there is."""
+        return self.outbounds.get(self.named_engine.match(metadata).target)
 
     def close(self) -> None:
         """Close the UDP associations; TCP flows end with the reactor."""
@@ -85,8 +104,3 @@ class Tunnel:
         if outbound is None:
             self._tracker.count("no-outbound")
         return outbound
-
-    def _refuse(self, client: SocketType, cause: str) -> None:
-        self._tracker.count(cause)
-        reset_on_close(client)
-        client.close()

@@ -32,7 +32,7 @@ def test_missing_targets(target: str, says: str) -> None:
 
 def test_the_target_of_a_broken_proxy_is_no_second_problem() -> None:
     with pytest.raises(ConfigError) as caught:
-        parse("proxies: [{name: x, type: ss}]\nrules: ['MATCH,x']")
+        parse("proxies: [{name: x, type: snell}]\nrules: ['MATCH,x']")
     assert len(caught.value.problems) == 1
 
 

@@ -8,10 +8,9 @@ import socket
 import pytest
 from support.loopback import RelayRig, readable
 
-import mihomo_tproxy.outbound.direct as module
+import mihomo_tproxy.net.dial as module
 from mihomo_tproxy.model.enums import Verdict
 from mihomo_tproxy.net.reactor import Reactor
-from mihomo_tproxy.outbound.direct import Direct
 
 
 class Sink:
@@ -39,8 +38,8 @@ def recorded(monkeypatch):
 
 def test_interface_and_mark_are_set_on_every_socket(recorded):
     with RelayRig() as rig:
-        outbound = Direct(rig.context, "out", interface_name="wan0", routing_mark=0x2D0)
-        outbound.packet_socket(socket.AF_INET).close()
+        outbound = rig.direct("out", interface_name="wan0", routing_mark=0x2D0)
+        outbound.dialer.packet_socket(socket.AF_INET).close()
         expected = [
             (socket.SOL_SOCKET, socket.SO_MARK, 0x2D0),
             (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"wan0\0"),
@@ -60,14 +59,14 @@ def test_nothing_is_set_when_nothing_is_configured(recorded):
 
 def test_verdict():
     with RelayRig() as rig:
-        assert Direct(rig.context).verdict is Verdict.DIRECT
-        assert Direct(rig.context, routing_mark=1).verdict is Verdict.DIRECT
-        assert Direct(rig.context, interface_name="wan0").verdict is Verdict.UNKNOWN
+        assert rig.direct("out", kernel=True).verdict is Verdict.DIRECT
+        assert rig.direct("out").verdict is Verdict.UNKNOWN
+        assert rig.direct("out", kernel=True, udp=False).verdict is Verdict.UNKNOWN
 
 
 def test_missing_interface_fails_the_dial_and_the_link():
     with RelayRig() as rig:
-        outbound = Direct(rig.context, "out", interface_name="nowhere0")
+        outbound = rig.direct("out", interface_name="nowhere0")
         rig.outbounds.add(outbound)
         rig.engine.decision = rig.engine.decision._replace(target="out")
         client = rig.connect()
@@ -118,7 +117,7 @@ def udp(rig, host="127.0.0.1", family=socket.AF_INET):
 def test_link_uses_one_port_for_all_and_hears_all():
     with RelayRig() as rig:
         sink = Sink()
-        link = Direct(rig.context, "out").open_udp(sink)
+        link = rig.direct("out").open_udp(sink)
         first, second = udp(rig), udp(rig)
         link.send(memoryview(b"one"), first.getsockname())
         link.send(memoryview(b"two"), second.getsockname())
@@ -134,7 +133,7 @@ def test_link_uses_one_port_for_all_and_hears_all():
 def test_link_speaks_both_families():
     with RelayRig() as rig:
         sink = Sink()
-        link = Direct(rig.context, "out").open_udp(sink)
+        link = rig.direct("out").open_udp(sink)
         v4, v6 = udp(rig), udp(rig, "::1", socket.AF_INET6)
         for remote in (v4, v6):
             link.send(memoryview(b"x"), remote.getsockname())
@@ -147,7 +146,7 @@ def test_link_speaks_both_families():
 def test_burst_is_read_in_order():
     with RelayRig() as rig:
         sink = Sink()
-        link = Direct(rig.context, "out").open_udp(sink)
+        link = rig.direct("out").open_udp(sink)
         remote = udp(rig)
         link.send(memoryview(b"x"), remote.getsockname())
         ours = remote.recvfrom(64)[1]
@@ -160,7 +159,7 @@ def test_burst_is_read_in_order():
 
 def test_send_that_fails_is_counted():
     with RelayRig() as rig:
-        link = Direct(rig.context, "out").open_udp(Sink())
+        link = rig.direct("out").open_udp(Sink())
         link.send(memoryview(bytes(65535)), ("127.0.0.1", 9))
         assert rig.tracker.errors == {"udp-send-emsgsize": 1}
         link.close()
@@ -169,7 +168,7 @@ def test_send_that_fails_is_counted():
 def test_closed_link_is_silent():
     with RelayRig() as rig:
         sink = Sink()
-        link = Direct(rig.context, "out").open_udp(sink)
+        link = rig.direct("out").open_udp(sink)
         remote = udp(rig)
         link.send(memoryview(b"x"), remote.getsockname())
         ours = remote.recvfrom(64)[1]

@@ -13,9 +13,11 @@ import uvloop
 from mihomo_tproxy.inbound.listener import open_tcp
 from mihomo_tproxy.inbound.tproxy import TcpListener
 from mihomo_tproxy.model.metadata import Decision
+from mihomo_tproxy.net.dial import Dialer
 from mihomo_tproxy.net.pipes import PipePool
 from mihomo_tproxy.net.reactor import Reactor
 from mihomo_tproxy.net.relay import RelayContext, Timeouts
+from mihomo_tproxy.net.resolve import SystemResolver
 from mihomo_tproxy.net.tracker import Tracker
 from mihomo_tproxy.outbound.direct import Direct
 from mihomo_tproxy.outbound.registry import OutboundRegistry
@@ -75,7 +77,8 @@ class RelayRig:
         self.pipes = PipePool(limit=pipe_limit)
         self.context = RelayContext(self.reactor, self.pipes, self.tracker, timeouts or Timeouts())
         self.engine = FixedEngine()
-        self.outbounds = OutboundRegistry([Direct(self.context)])
+        self.resolver = SystemResolver(self.loop)
+        self.outbounds = OutboundRegistry([self.direct("DIRECT", kernel=True)])
         self.tunnel = Tunnel(self.context, self.engine, self.outbounds, flow_limit=flow_limit)
         self.server = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.server.settimeout(GIVE_UP_S)
@@ -86,6 +89,11 @@ class RelayRig:
             self.reactor, listening, self.tunnel, self.tracker, lambda client: self.destination
         )
         self._open: list[socket.socket] = [self.server]
+
+    def direct(self, name: str, *, kernel: bool = False, udp: bool = True, **options) -> Direct:
+        """A DIRECT outbound; `options` are the dialer's."""
+        dialer = Dialer(self.context, self.resolver, **options)
+        return Direct(self.context, dialer, name, kernel=kernel, udp=udp)
 
     def __enter__(self) -> RelayRig:
         self.listener.start()

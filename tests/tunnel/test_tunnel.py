@@ -9,7 +9,6 @@ from support.loopback import FixedEngine, RelayRig, readable
 
 from mihomo_tproxy.model.enums import Network, Verdict
 from mihomo_tproxy.model.fields import DST_ADDR
-from mihomo_tproxy.outbound.direct import Direct
 from mihomo_tproxy.outbound.registry import OutboundRegistry
 
 
@@ -45,7 +44,7 @@ def test_direct_is_learnt_with_what_it_depends_on():
 def test_direct_by_an_interface_of_its_own_is_not_learnt():
     with RelayRig() as rig:
         rig.tunnel.verdicts = notebook = Notebook()
-        rig.tunnel.outbounds = OutboundRegistry([Direct(rig.context, interface_name="lo")])
+        rig.tunnel.outbounds = OutboundRegistry([rig.direct("DIRECT", interface_name="lo")])
         rig.connect()
         rig.turn_until(lambda: rig.tracker.snapshot()["targets"][0]["opened"] == 1)
         assert notebook.learnt == []

@@ -15,4 +15,7 @@ def parse(section: Section, common: dict[str, Any]) -> ProxySpec:
     if common["dialer_proxy"]:
         section.problem("dialer-proxy", f"a {common['type']} entry dials by itself")
         common["dialer_proxy"] = ""
+    if common["tfo"]:  # what goes through here may wait for the server's first word
+        section.report.warning(section.path, "ignored: tfo")
+        common["tfo"] = False
     return ProxySpec(**common)

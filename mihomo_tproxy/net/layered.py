@@ -1,0 +1,355 @@
+"""A TCP flow through protocol layers: a handshake after the dial, then sealed lanes.
+
+    client --- SealLane: recv, seal, send ---> server
+    client <-- OpenLane: recv, feed, send ---- server, and what the layers say by themselves
+
+The handshake runs while the client is not watched: what it sends meanwhile waits in its socket, and
+leaves together with the last of the handshake. Once every layer is transparent (HTTP and SOCKS
+after their handshakes) the lanes become plain ones, which splice.
+
+Invariants, besides those of `relay`:
+- A client whose protocol can be told (`Answer`) is told once: that the way is open before the
+  first payload, or why it is not instead of a RST.
+- A peer that talks without end while it accepts nothing is given up (CONTROL_BYTES).
+"""
+
+from __future__ import annotations
+
+from socket import MSG_DONTWAIT, SHUT_WR
+from typing import TYPE_CHECKING, Final
+
+from mihomo_tproxy.errors import ProtocolError
+from mihomo_tproxy.net.lane import BLOCKED, DRAINED, FINISHED, MORE, TURN_READS, Lane
+from mihomo_tproxy.net.reactor import BUFFER_BYTES
+from mihomo_tproxy.net.relay import CLIENT_EVENTS, CLOSED, OPEN, READABLE, Flow
+from mihomo_tproxy.net.sockopt import cause_of
+
+if TYPE_CHECKING:
+    from socket import SocketType
+
+    from mihomo_tproxy.codec.layer import Buffer
+    from mihomo_tproxy.net.relay import RelayContext
+    from mihomo_tproxy.net.tracker import Traffic
+    from mihomo_tproxy.outbound.base import Answer
+    from mihomo_tproxy.transport.stack import Stack
+
+CONTROL_BYTES: Final = 256 * 1024
+"""What layers may say by themselves beyond what the server accepts."""
+_SHAKING: Final = 3
+
+
+class SealLane(Lane):
+    """Client to server: payload is sealed."""
+
+    __slots__ = ("stack",)
+
+    def __init__(self, src: SocketType, dst: SocketType, stack: Stack) -> None:
+        super().__init__(src, dst)
+        self.stack = stack
+
+    def flush(self, context: RelayContext) -> bool:
+        """Whether everything sealed so far has been sent."""
+        backlog = self.backlog
+        if backlog is not None:
+            try:
+                sent = self.dst.send(backlog, MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            if sent < len(backlog):
+                self.backlog = backlog[sent:]
+                return False
+            self.backlog = None
+        return True
+
+    def push(self, wire: Buffer) -> None:
+        """Send sealed bytes now, or as soon as the server accepts them.
+
+        Raises:
+            OSError: the server's socket failed.
+            ProtocolError: too much is waiting already.
+        """
+        if self.backlog is not None:
+            if len(self.backlog) > CONTROL_BYTES:
+                raise ProtocolError("control-flood")
+            self.backlog = memoryview(bytes(self.backlog) + bytes(wire))
+            return
+        try:
+            sent = self.dst.send(wire, MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(wire):  # a copy: what a transparent layer returns is the shared buffer
+            self.backlog = memoryview(bytes(memoryview(wire)[sent:]))
+
+    def _copy(self, context: RelayContext) -> int:
+        reactor, stack = context.reactor, self.stack
+        for _ in range(TURN_READS):
+            if stack.blocked:
+                return DRAINED  # the flow comes back when a feed has unblocked it
+            try:
+                got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
+            except BlockingIOError:
+                return DRAINED
+            if got:
+                self.push(stack.seal(reactor.view[:got]))
+                self.total += got
+                self.eof = self.ended and got < BUFFER_BYTES
+            else:
+                self.eof = True
+            if self.eof:
+                last = stack.finish()
+                if last:
+                    self.push(last)
+            if self.backlog is not None:
+                return BLOCKED
+            if self.eof:
+                return FINISHED
+            if got < BUFFER_BYTES:
+                return DRAINED
+        return MORE
+
+
+class OpenLane(Lane):
+    """Server to client: wire bytes are opened."""
+
+    __slots__ = ("stack", "up")
+
+    def __init__(self, src: SocketType, dst: SocketType, stack: Stack, up: SealLane) -> None:
+        super().__init__(src, dst)
+        self.stack = stack
+        self.up = up
+
+    def _copy(self, context: RelayContext) -> int:
+        reactor, stack = context.reactor, self.stack
+        for _ in range(TURN_READS):
+            try:
+                got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
+            except BlockingIOError:
+                return DRAINED
+            if got:
+                payload = stack.feed(reactor.view[:got])
+                closed = self.ended and got < BUFFER_BYTES
+            else:
+                payload = b""
+                closed = True
+            if closed and not stack.ended:
+                stack.feed_eof()
+            self.eof = closed or stack.ended
+            if payload:
+                self.deliver(payload)
+            if stack.output:
+                wire, stack.output = stack.output, b""
+                self.up.push(wire)
+            if self.backlog is not None:
+                return BLOCKED
+            if self.eof:
+                return FINISHED
+            if got < BUFFER_BYTES:
+                return DRAINED
+            if stack.transparent:
+                break
+        return MORE
+
+    def deliver(self, payload: Buffer) -> None:
+        """Send payload to the client; what it does not take becomes the backlog.
+
+        Raises:
+            OSError: the client's socket failed.
+        """
+        try:
+            sent = self.dst.send(payload, MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        self.total += sent
+        if sent < len(payload):
+            self.backlog = memoryview(bytes(memoryview(payload)[sent:]))
+
+
+class LayeredFlow(Flow):
+    """One TCP connection through an outbound's layers."""
+
+    __slots__ = ("_answer", "_plain", "_stack")
+
+    def __init__(
+        self,
+        context: RelayContext,
+        client: SocketType,
+        server: SocketType,
+        traffic: Traffic,
+        stack: Stack,
+        answer: Answer | None = None,
+    ) -> None:
+        """Take both sockets over; `server` is connecting or connected, `client` not watched yet.
+
+        Raises:
+            OSError: the server socket cannot be watched; both sockets stay the caller's.
+        """
+        super().__init__(context, client, server, traffic)
+        self._stack = stack
+        self._answer = answer
+        self._plain = False
+        self._up: Lane = SealLane(client, server, stack)
+        self._down: Lane = OpenLane(server, client, stack, self._up)
+
+    def on_event(self, fd: int, events: int) -> None:
+        """Something happened on one of the two sockets."""
+        if self._state != _SHAKING:
+            super().on_event(fd, events)
+            return
+        self.active = self._context.reactor.now
+        self._guarded_shake(events)
+
+    def expire(self, now: float) -> None:
+        """Give up a handshake that takes too long; else as any flow."""
+        if self._state == _SHAKING:
+            self.abort("handshake-timeout")
+        else:
+            super().expire(now)
+
+    def abort(self, cause: str) -> None:
+        """End the flow at once: with words the client understands if it still waits for them."""
+        answer = self._answer
+        if answer is None or self._state == CLOSED:
+            super().abort(cause)
+            return
+        self._answer = None
+        refuse(self._client, answer, cause)
+        self._close(cause)
+
+    def _on_dialled(self, events: int) -> bool:
+        """The dial ended: begin the handshake. There is nothing left to do for the caller."""
+        if not self._has_dialled(events):
+            return False
+        self._state = _SHAKING
+        self.deadline = self.active + self._context.timeouts.handshake
+        self._stack.begin()
+        self._guarded_shake(events)
+        return False
+
+    def _guarded_shake(self, events: int) -> None:
+        try:
+            self._shake(events)
+        except ProtocolError as error:
+            self.abort(error.cause)
+        except OSError as error:
+            self.abort(cause_of(error.errno, "handshake"))
+
+    def _shake(self, events: int) -> None:
+        """Take the handshake as far as it goes; the down lane takes over when it is done."""
+        stack, up = self._stack, self._up
+        assert isinstance(up, SealLane)  # noqa: S101 - plain lanes come after the handshake
+        up.flush(self._context)
+        if stack.output and not stack.ready:
+            self._say()
+        if events & READABLE:
+            reactor = self._context.reactor
+            while not stack.ready:
+                try:
+                    got = self._server.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
+                except BlockingIOError:
+                    return
+                if not got:
+                    raise ProtocolError("handshake-closed")
+                payload = stack.feed(reactor.view[:got])
+                if stack.ready:
+                    self._establish(payload)
+                    return
+                if stack.output:
+                    self._say()
+        if stack.ready:
+            self._establish(b"")
+
+    def _say(self) -> None:
+        wire, self._stack.output = self._stack.output, b""
+        self._up.push(wire)  # type: ignore[attr-defined] # a SealLane during the handshake
+
+    def _establish(self, payload: Buffer) -> None:
+        """The way is open: the client hears it, and its first bytes leave."""
+        context, stack = self._context, self._stack
+        up, down = self._up, self._down
+        assert isinstance(up, SealLane)  # noqa: S101 - as above
+        assert isinstance(down, OpenLane)  # noqa: S101 - as above
+        self._state = OPEN
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            words = answer.accepted()
+            if words:
+                payload = words + bytes(payload)
+        if payload:
+            down.deliver(payload)
+        first = self._first_payload(answer.early if answer is not None else b"")
+        wire = stack.seal(first)
+        if stack.output:
+            wire = stack.output + bytes(wire)
+            stack.output = b""
+        if wire:
+            up.push(wire)
+        up.total += len(first)
+        self._traffic.up += len(first)
+        self._traffic.down += down.total
+        if stack.transparent:
+            self._become_plain()
+        context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
+        self._run(self._down)
+
+    def _first_payload(self, early: bytes) -> Buffer:
+        if early or self._stack.blocked:
+            return early
+        reactor = self._context.reactor
+        try:
+            got = self._client.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+        return reactor.view[:got]  # the lane finds the end of stream again
+
+    def _run(self, lane: Lane) -> bool:
+        """Give a lane its turn; whether the flow is still open afterwards."""
+        if self._plain:
+            return super()._run(lane)
+        stack = self._stack
+        stalled = stack.blocked
+        try:
+            if not super()._run(lane):
+                return False
+        except ProtocolError as error:
+            self.abort(error.cause)
+            return False
+        if stack.transparent:
+            self._become_plain()
+        elif stalled and not stack.blocked:
+            return super()._run(self._up)
+        return True
+
+    def _become_plain(self) -> None:
+        """Nothing is changed any more: the same lanes without layers."""
+        self._plain = True
+        self._up, self._down = _plain(self._up), _plain(self._down)
+        for lane in (self._up, self._down):
+            if lane.more:
+                self._queue()
+
+    def _finish(self, lane: Lane) -> bool:
+        """All of a lane is delivered: pass the end on; whether the flow is still open."""
+        if self._plain or lane is not self._up or self._stack.ends_below:
+            return super()._finish(lane)
+        lane.done = True
+        if self._down.done:
+            self._close("")
+            return False
+        self.deadline = self.active + self._context.timeouts.half_closed
+        return True
+
+
+def refuse(client: SocketType, answer: Answer, cause: str) -> None:
+    """Tell a client why its flow does not come about, and end our side of its connection."""
+    try:
+        client.send(answer.refused(cause), MSG_DONTWAIT)
+        client.shutdown(SHUT_WR)
+    except OSError:
+        pass  # it does not listen any more
+
+
+def _plain(lane: Lane) -> Lane:
+    plain = Lane(lane.src, lane.dst)
+    for name in ("backlog", "ended", "failed", "eof", "done", "more", "total"):
+        setattr(plain, name, getattr(lane, name))
+    return plain

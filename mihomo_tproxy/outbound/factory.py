@@ -1,0 +1,65 @@
+"""Outbounds from their specs. The module of a type is imported when the first of it is built."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from mihomo_tproxy.config.specs.base import ProxySpec
+from mihomo_tproxy.outbound.direct import Direct
+from mihomo_tproxy.outbound.registry import OutboundRegistry
+from mihomo_tproxy.outbound.reject import Reject, RejectDrop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mihomo_tproxy.outbound.base import Outbound
+    from mihomo_tproxy.outbound.env import OutboundEnv
+
+MODULES: Final = {
+    "http": "http",
+    "socks5": "socks5",
+    "ss": "shadowsocks",
+    "trojan": "trojan",
+    "vless": "vless",
+    "vmess": "vmess",
+}
+"""Type -> the module whose `build(spec, env)` makes it."""
+
+
+def module_of(kind: str) -> str:
+    """The module that builds a type, "" for those that are always there."""
+    return f"mihomo_tproxy.outbound.{MODULES[kind]}" if kind in MODULES else ""
+
+
+def build_outbounds(specs: Iterable[ProxySpec], env: OutboundEnv) -> OutboundRegistry:
+    """The built-in outbounds and those of the file."""
+    context = env.context
+    registry = OutboundRegistry(
+        [
+            _direct(ProxySpec("DIRECT", "direct"), env),
+            _direct(ProxySpec("GLOBAL", "direct"), env),
+            Reject(context.tracker, env.unreachable),
+            RejectDrop(context.reactor, context.tracker),
+        ]
+    )
+    for spec in specs:
+        registry.add(_build(spec, env))
+    env.outbounds = registry
+    return registry
+
+
+def _build(spec: ProxySpec, env: OutboundEnv) -> Outbound:
+    if spec.type == "reject":
+        return Reject(env.context.tracker, env.unreachable, spec.name)
+    if spec.type == "direct":
+        return _direct(spec, env)
+    outbound: Outbound = import_module(module_of(spec.type)).build(spec, env)
+    return outbound
+
+
+def _direct(spec: ProxySpec, env: OutboundEnv) -> Direct:
+    # The kernel forwards by its own routes and knows no options; the file's own mark it shares.
+    kernel = not (spec.routing_mark or spec.interface_name or env.interface_name)
+    kernel = kernel and spec.ip_version not in ("ipv4", "ipv6")
+    return Direct(env.context, env.dialer(spec), spec.name, kernel=kernel, udp=spec.udp)
