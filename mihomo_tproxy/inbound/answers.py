@@ -36,21 +36,35 @@ def _last_word(cause: str) -> str:
     return cause.rpartition("-")[2]
 
 
-def http_response(
-    status: int, reason: str, text: str, fields: str = "", *, body: bool = True
-) -> bytes:
-    """A whole response that ends the connection; without `body` it is one to a HEAD request."""
-    content = f"{text}\n" if body else ""
+def http_response(status: int, reason: str, text: str, fields: str = "") -> bytes:
+    """A whole response that ends the connection."""
     return (
         f"HTTP/1.1 {status} {reason}\r\n{fields}Content-Type: text/plain\r\n"
-        f"Content-Length: {len(text) + 1}\r\nConnection: close\r\n\r\n{content}"
+        f"Content-Length: {len(text) + 1}\r\nConnection: close\r\n\r\n{text}\n"
     ).encode("latin-1")
 
 
-def http_refusal(cause: str, *, body: bool = True) -> bytes:
-    """The response to a request that failed for a cause."""
+def http_refusal(cause: str) -> bytes:
+    """The response to a request that failed for a cause on the way to its destination."""
     status, reason = _STATUSES.get(_last_word(cause), _BAD_GATEWAY)
-    return http_response(status, reason, cause, body=body)
+    return http_response(status, reason, cause)
+
+
+def http_error(cause: str) -> bytes:
+    """The response to a request that is wrong itself."""
+    if cause == "http-auth-failed":
+        return AUTHENTICATE
+    if cause == "http-head-too-large":
+        return http_response(431, "Request Header Fields Too Large", cause)
+    return http_response(400, "Bad Request", cause)
+
+
+AUTHENTICATE: Final = http_response(
+    407,
+    "Proxy Authentication Required",
+    "http-auth-failed",
+    'Proxy-Authenticate: Basic realm="mihomo-tproxy", charset="UTF-8"\r\n',
+)
 
 
 class Socks5Answer:
@@ -98,6 +112,22 @@ class ConnectAnswer:
     def accepted(self) -> bytes:
         """200."""
         return ESTABLISHED
+
+    def refused(self, cause: str) -> bytes:
+        """403, 502, 503 or 504, and the cause as text."""
+        return http_refusal(cause)
+
+
+class PlainAnswer:
+    """To a plain HTTP request: the response comes from the server, or says why there is none."""
+
+    __slots__ = ()
+
+    early: bytes = b""
+
+    def accepted(self) -> bytes:
+        """Nothing."""
+        return b""
 
     def refused(self, cause: str) -> bytes:
         """403, 502, 503 or 504, and the cause as text."""
