@@ -18,6 +18,8 @@ class Compiled(NamedTuple):
     plan: KernelPlan
     worker: bytes
     """The pickled `Config`, for the workers alone."""
+    modules: tuple[str, ...]
+    """What builds its outbounds, for the workers to share."""
     rules: int
     log_level: int
     """As the logging module counts."""

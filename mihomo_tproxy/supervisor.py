@@ -105,6 +105,7 @@ class Supervisor:
         monitor = ChangeMonitor()
         self._monitor = monitor
         self._workers = Workers(instance.pins, plan.workers)
+        self._workers.modules = self._compiled.modules
         self._workers.start(self._compiled.worker, self._generation, plan.masks)
         self._report(self._synchronise(fresh=True))
         log.info("ready: %d rules, %d workers", self._compiled.rules, plan.workers)
@@ -238,6 +239,7 @@ class Supervisor:
         self._generation += 1
         try:
             self._report(self._synchronise(fresh=False))
+            self._workers.modules = compiled.modules
             self._workers.reload(compiled.worker, self._generation, compiled.plan.masks)
             write_clients(self._instance.pins, compiled.plan)
         except GatewayError:

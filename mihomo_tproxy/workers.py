@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.children import end_with_parent
@@ -52,6 +53,8 @@ class Workers:
 
     def __init__(self, pins: Path, count: int) -> None:
         self._pins = pins
+        self.modules: tuple[str, ...] = ()
+        """What the configuration needs besides; loaded before a fork, for all to share."""
         self._workers = [_Worker(index) for index in range(count)]
 
     def start(self, config: bytes, generation: int, masks: tuple[int, ...]) -> None:
@@ -69,7 +72,7 @@ class Workers:
         self, worker: _Worker, config: bytes, generation: int, masks: tuple[int, ...]
     ) -> None:
         ours, theirs = socket.socketpair()
-        _import_worker()
+        _import_worker(self.modules)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -173,7 +176,7 @@ def _wait(pid: int, deadline: float) -> bool:
     return False
 
 
-def _import_worker() -> None:
+def _import_worker(modules: tuple[str, ...]) -> None:
     """Load the worker's modules here, so that parent and children share their pages.
 
     Frozen, no collector touches them; only what is used is copied. Nothing of it runs here.
@@ -183,6 +186,8 @@ def _import_worker() -> None:
     import_loop()
     import mihomo_tproxy.worker  # noqa: F401
 
+    for module in modules:
+        import_module(module)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     gc.freeze()

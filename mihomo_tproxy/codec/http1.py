@@ -66,9 +66,11 @@ class ResponseHead(NamedTuple):
 class HeadReader:
     """Collects one head from a stream."""
 
-    __slots__ = ("_held", "_scanned")
+    __slots__ = ("_held", "_scanned", "_start")
 
-    def __init__(self) -> None:
+    def __init__(self, start: bytes = b"") -> None:
+        """What does not begin with `start` is refused before its head ends."""
+        self._start = start
         self._held = bytearray()
         self._scanned = 0
 
@@ -79,14 +81,16 @@ class HeadReader:
         empty and reads the next.
 
         Raises:
-            RemoteProtocolError: too large, or a line that does not end with CRLF.
+            RemoteProtocolError: too large, another start, or a line that does not end with CRLF.
         """
         held = self._held
         held += data
-        start = 0
-        while held.startswith(_LINE_END, start):
-            start += len(_LINE_END)
-        del held[:start]
+        empty = 0
+        while held.startswith(_LINE_END, empty):
+            empty += len(_LINE_END)
+        del held[:empty]
+        if not held.startswith(self._start[: len(held)]) and held != b"\r":
+            raise RemoteProtocolError("http-bad-head", "not HTTP/1")
         end = held.find(_HEAD_END, self._scanned)
         if (end if end >= 0 else len(held)) > MAX_HEAD_BYTES:
             raise RemoteProtocolError("http-head-too-large")
@@ -131,10 +135,17 @@ def parse_response(head: bytes) -> ResponseHead:
         RemoteProtocolError: not a response, or one that could be misread.
     """
     first, *fields = head.decode("latin-1").split("\r\n")
-    found = _STATUS_LINE.fullmatch(first)
-    if found is None:
-        raise RemoteProtocolError("http-bad-head", "not an HTTP/1 status line")
+    found = _match_status_line(first)
     return ResponseHead(int(found[2]), found[3] or "", int(found[1]), _parse_fields(fields))
+
+
+def parse_status(head: bytes) -> int:
+    """The status of a response from its head, whose fields are not looked at.
+
+    Raises:
+        RemoteProtocolError: not a response.
+    """
+    return int(_match_status_line(head.partition(_LINE_END)[0].decode("latin-1"))[2])
 
 
 def parse_field(line: str) -> tuple[str, str]:
@@ -214,6 +225,13 @@ def end_to_end(headers: Headers) -> Headers:
     drop = _HOP_BY_HOP.union(field_values(headers, "connection"))
     drop -= {"transfer-encoding", "content-length", "host", "trailer"}
     return [(name, value) for name, value in headers if name.lower() not in drop]
+
+
+def _match_status_line(line: str) -> re.Match[str]:
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise RemoteProtocolError("http-bad-head", "not an HTTP/1 status line")
+    return found
 
 
 def _parse_fields(lines: list[str]) -> Headers:

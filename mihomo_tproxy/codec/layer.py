@@ -43,8 +43,8 @@ class Layer:
         """From now on nothing is changed in either direction and nothing is held: the layer may
         be taken out of the way."""
         self.blocked = False
-        """`seal` is not to be called for now: the peer's flow control lets nothing more through.
-        A later `feed` ends it."""
+        """The peer's flow control lets nothing more through, until a later `feed`: no more payload
+        is read for `seal`, and what it still gets (64 KiB at most) the layer holds."""
         self.ended = False
         """The peer said, in the protocol, that no payload follows."""
         self.output = b""

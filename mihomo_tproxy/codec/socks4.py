@@ -44,7 +44,7 @@ class Socks4Server:
     __slots__ = ("_held", "_verify", "early", "output")
 
     def __init__(self, verify: Callable[[bytes, bytes], bool] | None) -> None:
-        """`verify` tells whether a user may come in, with an empty password; None lets everybody."""
+        """`verify` tells whether a user, with an empty password, may come in; None lets all in."""
         self._verify = verify
         self._held = b""
         self.output = b""

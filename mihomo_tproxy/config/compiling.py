@@ -11,6 +11,7 @@ from mihomo_tproxy.compiled import Compiled
 from mihomo_tproxy.config import load
 from mihomo_tproxy.dataplane.plan import OWN_MARK, KernelPlan
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
+from mihomo_tproxy.outbound.modules import modules_of
 from mihomo_tproxy.rule.static import masks, static_prefixes
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def compile_config(config: Config) -> Compiled:
     return Compiled(
         plan=_kernel_plan(config),
         worker=pickle.dumps(config, pickle.HIGHEST_PROTOCOL),
+        modules=modules_of(config.proxies),
         rules=len(config.rules),
         log_level=LEVELS[config.log_level],
         warnings=config.warnings,

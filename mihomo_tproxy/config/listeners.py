@@ -74,15 +74,13 @@ def parse_listeners(
         if specs and specs[0].name in names:
             section.report.problem(path, f"the name {specs[0].name!r} is already taken")
         names.update(spec.name for spec in specs)
-        found += [(path, spec) for spec in specs]
+        found += specs
     found += _parse_inbound(section.report, section.take("inbound"))
     _check_clashes(section.report, found)
-    return tuple(spec for _, spec in found)
+    return tuple(found)
 
 
-def _port_keys(
-    section: Section, *, allow_lan: bool, bind_address: str
-) -> list[tuple[str, ListenerSpec]]:
+def _port_keys(section: Section, *, allow_lan: bool, bind_address: str) -> list[ListenerSpec]:
     hosts: tuple[str, ...]
     if not allow_lan:
         hosts = LOOPBACK
@@ -95,7 +93,7 @@ def _port_keys(
         port = section.integer(key, 0, 0, MAX_PORT)
         if port:
             name = f"DEFAULT-{kind.upper()}"
-            found.append((key, ListenerSpec(name, kind, hosts, port, guarded=allow_lan)))
+            found.append(ListenerSpec(key, name, kind, hosts, port, guarded=allow_lan))
     return found
 
 
@@ -121,7 +119,7 @@ def _parse_entry(section: Section, targets: list[str]) -> list[ListenerSpec]:
     if kind is None or not hosts:
         return []
     return [
-        ListenerSpec(name, kind, hosts, port, udp, users, users is None, proxy, mark)
+        ListenerSpec(section.path, name, kind, hosts, port, udp, users, users is None, proxy, mark)
         for port in ports
     ]
 
@@ -185,7 +183,7 @@ def _hosts(section: Section, key: str, text: str) -> tuple[str, ...]:
     return (ANY_V4, ANY_V6) if host == ANY_V6 else (host,)
 
 
-def _parse_inbound(report: Report, value: Value) -> list[tuple[str, ListenerSpec]]:
+def _parse_inbound(report: Report, value: Value) -> list[ListenerSpec]:
     """The block `inbound`: one listener of each type at most, with address and port in one."""
     block = Section(report, "inbound", value)
     found = []
@@ -202,17 +200,20 @@ def _parse_inbound(report: Report, value: Value) -> list[tuple[str, ListenerSpec
         if not _port(port):
             section.problem("listen", "expected an address and a port, as in 0.0.0.0:7890")
         elif hosts:
-            spec = ListenerSpec(str(kind), kind, hosts, int(port), udp, users, users is None)
-            found.append((section.path, spec))
+            found.append(
+                ListenerSpec(
+                    section.path, str(kind), kind, hosts, int(port), udp, users, users is None
+                )
+            )
     block.warn_unknown()
     return found
 
 
-def _check_clashes(report: Report, found: list[tuple[str, ListenerSpec]]) -> None:
-    for place, (path, spec) in enumerate(found):
-        for other_path, other in found[:place]:
+def _check_clashes(report: Report, found: list[ListenerSpec]) -> None:
+    for place, spec in enumerate(found):
+        for other in found[:place]:
             if spec.port == other.port and _overlap(spec.hosts, other.hosts):
-                report.problem(path, f"port {spec.port} is taken by {other_path}")
+                report.problem(spec.path, f"port {spec.port} is taken by {other.path}")
                 break
 
 

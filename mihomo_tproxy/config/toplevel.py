@@ -79,9 +79,7 @@ def _parse(report: Report, section: Section) -> Config:
         allow_lan=allow_lan,
         bind_address=bind_address,
         ipv6=section.boolean("ipv6", True),
-        listeners=parse_listeners(
-            section, proxies, allow_lan=allow_lan, bind_address=bind_address
-        ),
+        listeners=parse_listeners(section, proxies, allow_lan=allow_lan, bind_address=bind_address),
         access=parse_access(section),
         routing_mark=section.integer("routing-mark", 0, 0, MAX_MARK),
         interface_name=parse_interface(section),

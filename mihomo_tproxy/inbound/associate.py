@@ -14,7 +14,7 @@ links go too; a datagram that fails is counted and lost.
 from __future__ import annotations
 
 from select import EPOLLIN
-from socket import AF_INET, MSG_DONTWAIT, SOCK_DGRAM, SOCK_NONBLOCK, SocketType
+from socket import MSG_DONTWAIT, SOCK_DGRAM, SOCK_NONBLOCK, SocketType
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.codec import socks5
@@ -239,9 +239,7 @@ class Association:
         destination = Destination(address, offset, link, traffic)
         inbound.tracker.session_opened(traffic)
         self._destinations[header] = destination
-        self.deadline = min(
-            self.deadline, inbound.reactor.now + inbound.tunnel.nat.udp_timeout_s
-        )
+        self.deadline = min(self.deadline, inbound.reactor.now + inbound.tunnel.nat.udp_timeout_s)
         return destination
 
     def _link_to(self, outbound: Outbound) -> PacketLink | None:

@@ -46,16 +46,16 @@ class Inbound(Acceptor):
         """Take a listening socket over."""
         sock.setsockopt(IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_S)
         super().__init__(context.reactor, sock, context.tracker)
-        self.context = context
         self.reactor = context.reactor
         self.tracker = context.tracker
         self.tunnel = tunnel
         self.associations = 0
         """UDP associations that are open."""
-        self.configure(spec, access)
+        self.configure(context, spec, access)
 
-    def configure(self, spec: ListenerSpec, access: AccessSpec) -> None:
+    def configure(self, context: RelayContext, spec: ListenerSpec, access: AccessSpec) -> None:
         """Ask this of clients that come from now on."""
+        self.context = context
         self.name = spec.name
         self.gate = Gate(spec, access)
         self.udp = spec.udp

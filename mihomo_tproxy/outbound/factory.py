@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.base import ProxySpec
 from mihomo_tproxy.outbound.direct import Direct
+from mihomo_tproxy.outbound.modules import module_of
 from mihomo_tproxy.outbound.registry import OutboundRegistry
 from mihomo_tproxy.outbound.reject import Reject, RejectDrop
 
@@ -15,21 +16,6 @@ if TYPE_CHECKING:
 
     from mihomo_tproxy.outbound.base import Outbound
     from mihomo_tproxy.outbound.env import OutboundEnv
-
-MODULES: Final = {
-    "http": "http",
-    "socks5": "socks5",
-    "ss": "shadowsocks",
-    "trojan": "trojan",
-    "vless": "vless",
-    "vmess": "vmess",
-}
-"""Type -> the module whose `build(spec, env)` makes it."""
-
-
-def module_of(kind: str) -> str:
-    """The module that builds a type, "" for those that are always there."""
-    return f"mihomo_tproxy.outbound.{MODULES[kind]}" if kind in MODULES else ""
 
 
 def build_outbounds(specs: Iterable[ProxySpec], env: OutboundEnv) -> OutboundRegistry:

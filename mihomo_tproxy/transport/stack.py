@@ -109,6 +109,7 @@ class Stack(Layer):
             if not layer.ready:
                 return
         self.ready = True
+        self.blocked = any(layer.blocked for layer in self._layers)
 
     def _collect(self, index: int) -> None:
         """Put what a layer says on the wire, through those below it."""

@@ -24,6 +24,8 @@ User = tuple[str, str]
 class ListenerSpec:
     """One port, on one or several addresses."""
 
+    path: str
+    """Where in the file it comes from, for errors: `mixed-port`, `listeners[0]`."""
     name: str
     """As in the file; mihomo's name for a port of its own key: `DEFAULT-MIXED`."""
     type: ListenerType
@@ -40,11 +42,6 @@ class ListenerSpec:
     """The outbound of everything that comes in here; "" asks the rules."""
     routing_mark: int = 0
     """SO_MARK of the listening socket; 0 sets none."""
-
-    @property
-    def where(self) -> str:
-        """The address as an error names it."""
-        return f"{self.name} ({', '.join(self.hosts)} port {self.port})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,260 @@
+"""Flows through layers: handshake, both directions, ends, failures, and words for the client."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+from support.layers import Greeting, Lines, Windowed, Xor
+from support.loopback import RelayRig, both_loops, readable, receive_all
+
+from mihomo_tproxy.net.layered import LayeredFlow
+from mihomo_tproxy.net.relay import Timeouts
+from mihomo_tproxy.transport.stack import Stack
+
+
+class Words:
+    """What a client of the tests is told."""
+
+    def __init__(self, early: bytes = b"") -> None:
+        self.early = early
+
+    def accepted(self) -> bytes:
+        return b"OK\n"
+
+    def refused(self, cause: str) -> bytes:
+        return f"NO {cause}\n".encode()
+
+
+class Layered(RelayRig):
+    """A rig whose flows go through layers: `client` is the user's end, `server` the proxy's."""
+
+    def open(self, layers, answer=None, address=None):
+        ours, self.client = socket.socketpair()
+        self.keep(self.client).settimeout(20)
+        server = socket.socket()
+        server.setblocking(False)
+        server.connect_ex(address or self.destination)
+        self.traffic = self.tracker.traffic("p", "tcp")
+        self.tracker.flow_opened(self.traffic)
+        LayeredFlow(self.context, ours, server, self.traffic, Stack(layers), answer)
+        if address is None:
+            self.turn_until(lambda: readable(self.server))
+            self.proxy, _ = self.server.accept()
+            self.keep(self.proxy).settimeout(20)
+
+    def received(self, sock, size):
+        got = b""
+        while len(got) < size:
+            self.turn_until(lambda: readable(sock))
+            data = sock.recv(size - len(got))
+            if not data:
+                break
+            got += data
+        return got
+
+
+def xored(data: bytes) -> bytes:
+    return bytes(byte ^ 0x55 for byte in data)
+
+
+def test_header_and_first_payload_leave_in_one_piece():
+    with Layered() as rig:
+        ours, client = socket.socketpair()
+        rig.keep(client).sendall(b"first")
+        server = socket.socket()
+        server.setblocking(False)
+        server.connect_ex(rig.destination)
+        traffic = rig.tracker.traffic("p", "tcp")
+        rig.tracker.flow_opened(traffic)
+        LayeredFlow(rig.context, ours, server, traffic, Stack([Xor(header=b"H")]))
+        rig.turn_until(lambda: readable(rig.server))
+        proxy, _ = rig.server.accept()
+        rig.keep(proxy)
+        rig.turn_until(lambda: readable(proxy))
+        assert proxy.recv(64) == b"H" + xored(b"first")
+        assert traffic.up == 5
+
+
+def test_a_header_does_not_wait_for_a_client_that_says_nothing():
+    with Layered() as rig:
+        rig.open([Xor(header=b"H")])
+        assert rig.received(rig.proxy, 1) == b"H"
+        rig.proxy.sendall(xored(b"banner"))
+        assert rig.received(rig.client, 6) == b"banner"
+
+
+def test_after_its_handshake_a_transparent_stack_splices():
+    with Layered() as rig:
+        rig.open([Greeting()])
+        assert rig.received(rig.proxy, 6) == b"hello\n"
+        rig.proxy.sendall(b"welcome\nearly")
+        assert rig.received(rig.client, 5) == b"early"
+        rig.client.sendall(b"up")
+        assert rig.received(rig.proxy, 2) == b"up"
+        big = bytes(range(256)) * 16384
+        results = []
+        rig.in_thread(lambda: results.append(transfer(rig.proxy, rig.client, big)))
+        assert results == [big]
+        assert rig.tracker.spliced > 0
+
+
+def transfer(sender, receiver, data: bytes) -> bytes:
+    import threading
+
+    def send() -> None:
+        sender.sendall(data)
+        sender.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    got = receive_all(receiver)
+    thread.join()
+    return got
+
+
+@both_loops
+@pytest.mark.parametrize("up", [True, False])
+def test_bulk_through_layers_and_half_close(loop_factory, up):
+    with Layered(loop_factory) as rig:
+        rig.open([Xor(1), Xor(2)])
+        data = bytes(range(251)) * 40000
+        sealed = bytes(byte ^ 3 for byte in data)
+        sender, receiver = (rig.client, rig.proxy) if up else (rig.proxy, rig.client)
+        results = []
+        rig.in_thread(lambda: results.append(transfer(sender, receiver, data if up else sealed)))
+        assert results == [sealed if up else data]
+        receiver.sendall(b"answer")
+        assert rig.received(sender, 6) == bytes(byte ^ 3 for byte in b"answer")
+        receiver.close()
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.tracker.errors == {}
+        assert (rig.traffic.up, rig.traffic.down) == ((len(data), 6) if up else (6, len(data)))
+
+
+def test_the_end_in_band_is_passed_on_and_the_wire_stays_open():
+    with Layered() as rig:
+        rig.open([Lines()])
+        rig.client.sendall(b"question")
+        rig.client.shutdown(socket.SHUT_WR)
+        assert rig.received(rig.proxy, 9) == b"question."
+        assert not readable(rig.proxy)
+        rig.proxy.sendall(b"answer.")
+        assert rig.received(rig.client, 6) == b"answer"
+        rig.turn_until(lambda: readable(rig.client))
+        assert rig.client.recv(1) == b""
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.tracker.errors == {}
+
+
+def test_blocked_layers_stop_the_client_and_a_window_lets_it_on():
+    with Layered() as rig:
+        rig.open([Windowed()])
+        rig.client.sendall(b"held back")
+        rig.turn(0.02)
+        assert not readable(rig.proxy)
+        rig.proxy.sendall(b"+")
+        assert rig.received(rig.proxy, 9) == b"held back"
+
+
+def test_the_client_hears_that_the_way_is_open_and_its_early_bytes_leave():
+    with Layered() as rig:
+        rig.open([Greeting()], Words(b"pipelined"))
+        assert rig.received(rig.proxy, 6) == b"hello\n"
+        assert not readable(rig.client)
+        rig.proxy.sendall(b"welcome\nbanner")
+        assert rig.received(rig.client, 9) == b"OK\nbanner"
+        assert rig.received(rig.proxy, 9) == b"pipelined"
+
+
+def test_words_for_a_dial_that_fails():
+    with Layered() as rig:
+        closed = socket.create_server(("127.0.0.1", 0))
+        address = closed.getsockname()
+        closed.close()
+        rig.open([Xor()], Words(), address)
+        assert rig.received(rig.client, 32) == b"NO dial-refused\n"
+        assert rig.tracker.errors == {"dial-refused": 1}
+        assert rig.tracker.tcp_live == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [(b"go away", "toy-refused"), (b"", "handshake-closed"), (b"wel", "handshake-closed")],
+)
+def test_a_handshake_that_fails_has_a_named_cause(said, cause):
+    with Layered() as rig:
+        rig.open([Greeting()], Words())
+        assert rig.received(rig.proxy, 6) == b"hello\n"
+        if said:
+            rig.proxy.sendall(said)
+        rig.proxy.shutdown(socket.SHUT_WR)
+        assert rig.received(rig.client, 64) == f"NO {cause}\n".encode()
+        assert rig.tracker.errors == {cause: 1}
+
+
+def test_without_words_a_failed_handshake_is_a_reset():
+    with Layered() as rig:
+        rig.destination = rig.server.getsockname()
+        listener = socket.create_server(("127.0.0.1", 0))
+        rig.keep(listener)
+        client = rig.keep(socket.create_connection(listener.getsockname()))
+        ours, _ = listener.accept()
+        server = socket.socket()
+        server.setblocking(False)
+        server.connect_ex(rig.destination)
+        traffic = rig.tracker.traffic("p", "tcp")
+        rig.tracker.flow_opened(traffic)
+        LayeredFlow(rig.context, ours, server, traffic, Stack([Greeting()]))
+        rig.turn_until(lambda: readable(rig.server))
+        proxy, _ = rig.server.accept()
+        proxy.sendall(b"nonsense")
+        rig.keep(proxy)
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_a_stalled_handshake_ends():
+    with Layered(timeouts=Timeouts(handshake=8.0)) as rig:
+        rig.open([Greeting()], Words())
+        assert rig.received(rig.proxy, 6) == b"hello\n"
+        rig.later(7.0)
+        assert rig.tracker.tcp_live == 1
+        rig.later(2.0)
+        assert rig.tracker.errors == {"handshake-timeout": 1}
+        assert rig.received(rig.client, 64) == b"NO handshake-timeout\n"
+
+
+def test_garbage_after_the_handshake_ends_the_flow_with_its_cause():
+    with Layered() as rig:
+        rig.open([Xor(), Greeting()])
+        rig.received(rig.proxy, 6)
+        rig.proxy.sendall(b"garbage")
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.tracker.errors == {"toy-refused": 1}
+
+
+def test_a_slow_client_stops_the_server():
+    with Layered() as rig:
+        rig.open([Xor()])
+        rig.received(rig.proxy, 0)
+        rig.proxy.setblocking(False)
+        sent = 0
+        end = time.monotonic() + 10
+        idle = 0
+        while idle < 50 and time.monotonic() < end:
+            try:
+                sent += rig.proxy.send(bytes(65536))
+                idle = 0
+            except BlockingIOError:
+                idle += 1
+                rig.turn(0.002)
+        assert idle == 50
+        assert sent < 64 << 20
+        rig.proxy.setblocking(True)
+        rig.proxy.shutdown(socket.SHUT_WR)
+        results = []
+        rig.in_thread(lambda: results.append(len(receive_all(rig.client))))
+        assert results == [sent]
