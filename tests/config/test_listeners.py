@@ -221,7 +221,8 @@ def test_clashes(text: str, path: str, other: str) -> None:
     "text",
     [
         "port: 1\ninbound: {mixed: {listen: '192.0.2.1:1'}}",
-        "listeners: [{name: a, type: http, port: 1}, {name: b, type: http, port: 1, listen: '::1'}]",
+        "listeners:\n- {name: a, type: http, port: 1}\n"
+        "- {name: b, type: http, port: 1, listen: '::1'}",
     ],
 )
 def test_different_addresses_do_not_clash(text: str) -> None:
