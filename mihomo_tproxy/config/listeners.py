@@ -107,6 +107,8 @@ def _parse_entry(section: Section, targets: list[str]) -> list[ListenerSpec]:
     proxy = section.text("proxy")
     if proxy and proxy not in targets:
         section.problem("proxy", f"there is no proxy {proxy!r}{did_you_mean(proxy, targets)}")
+    elif proxy and kind is ListenerType.TPROXY:
+        section.problem("proxy", "not supported for listeners of type tproxy by this version")
     if section.text("rule"):
         section.problem("rule", "sub-rules are not supported by this version")
     mark = section.integer("routing-mark", 0, 0, MAX_MARK)

@@ -7,7 +7,7 @@ user takes as long as a wrong password.
 
 from __future__ import annotations
 
-from hmac import compare_digest
+from _operator import _compare_digest as compare_digest  # hmac would load OpenSSL
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.matcher.cidr import Prefix

@@ -9,13 +9,14 @@ full.
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from socket import AF_INET, AF_INET6
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mihomo_tproxy.config.specs.listener import ListenerType
 from mihomo_tproxy.errors import WorkerFailed
-from mihomo_tproxy.inbound.inbound import Inbound
-from mihomo_tproxy.inbound.listener import open_tcp
+from mihomo_tproxy.inbound.listener import Acceptor, open_tcp
+from mihomo_tproxy.inbound.modules import CLIENT_MODULE
 from mihomo_tproxy.inbound.redir import RedirListener
 from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_udp
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Listener = Inbound | RedirListener | TcpListener | UdpListener
+Listener = Acceptor | UdpListener
 Key = tuple[ListenerType, str, int, int]
 """Type, address, port and mark: what a socket cannot change."""
 
@@ -75,10 +76,8 @@ class Listeners:
                     log.error("%s", error)
                 continue
             for listener in self._open[key]:
-                if isinstance(listener, Inbound):
+                if isinstance(listener, Acceptor):
                     listener.configure(context, spec, config.access)
-                elif isinstance(listener, RedirListener):
-                    listener.configure(spec)
 
     def close(self) -> None:
         """Stop listening; flows live on."""
@@ -121,7 +120,9 @@ class Listeners:
         if spec.type is ListenerType.REDIR:
             return [RedirListener(context, opened[0], tunnel, spec)]
         if spec.type is not ListenerType.TPROXY:
-            return [Inbound(context, opened[0], tunnel, spec, access)]
+            module: Any = import_module(CLIENT_MODULE)
+            inbound: Acceptor = module.Inbound(context, opened[0], tunnel, spec, access)
+            return [inbound]
         reactor, tracker = context.reactor, context.tracker
         listeners: list[Listener] = [TcpListener(reactor, opened[0], tunnel, tracker)]
         listeners += [UdpListener(reactor, sock, tunnel, tracker) for sock in opened[1:]]

@@ -34,7 +34,9 @@ from mihomo_tproxy.net.sockopt import (
 )
 
 if TYPE_CHECKING:
+    from mihomo_tproxy.config.specs.listener import AccessSpec, ListenerSpec
     from mihomo_tproxy.net.reactor import Reactor
+    from mihomo_tproxy.net.relay import RelayContext
     from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.net.tracker import Tracker
 
@@ -133,6 +135,9 @@ class Acceptor:
     def take(self, client: SocketType, source: SocketAddress) -> None:
         """Take a connection over; closes it, or leaves it open and raises."""
         raise NotImplementedError
+
+    def configure(self, context: RelayContext, spec: ListenerSpec, access: AccessSpec) -> None:
+        """Ask this of clients that come from now on; nothing, if there is nothing to ask."""
 
     def start(self) -> None:
         """Begin to accept."""

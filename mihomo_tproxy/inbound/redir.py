@@ -16,7 +16,7 @@ from mihomo_tproxy.model.metadata import RequestMetadata
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mihomo_tproxy.config.specs.listener import ListenerSpec
+    from mihomo_tproxy.config.specs.listener import AccessSpec, ListenerSpec
     from mihomo_tproxy.net.relay import RelayContext
     from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.tunnel.tunnel import Tunnel
@@ -56,10 +56,11 @@ class RedirListener(Acceptor):
         self._tunnel = tunnel
         self._destination_of = destination_of
         self._guard = LoopGuard(sock)
-        self.configure(spec)
+        self._name = spec.name
+        self._proxy = spec.proxy
 
-    def configure(self, spec: ListenerSpec) -> None:
-        """Count this for clients that come from now on."""
+    def configure(self, context: RelayContext, spec: ListenerSpec, access: AccessSpec) -> None:
+        """Take this for clients that come from now on; everybody may come."""
         self._name = spec.name
         self._proxy = spec.proxy
 

@@ -169,6 +169,11 @@ def test_the_seeds_own_form() -> None:
             "did you mean 'DIRECT'",
         ),
         (
+            "listeners: [{name: a, type: tproxy, port: 1, proxy: DIRECT}]",
+            "listeners[0].proxy",
+            "not supported for listeners of type tproxy",
+        ),
+        (
             "listeners: [{name: a, type: http, port: 1, rule: sub}]",
             "listeners[0].rule",
             "sub-rules are not supported",
