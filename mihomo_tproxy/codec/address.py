@@ -78,12 +78,11 @@ def _encode_host(host: str, kinds: tuple[int, int, int]) -> bytes:
             return bytes((kinds[2],)) + inet_pton(AF_INET6, host.partition("%")[0])
         if host[-1:].isdigit():
             return bytes((kinds[0],)) + inet_pton(AF_INET, host)
-    except OSError:
+    except (OSError, ValueError):
         pass  # a name may look like it
-    try:
-        name = host.encode("ascii")
-    except UnicodeEncodeError:
-        raise LocalProtocolError("bad-name", f"not an ASCII name: {host!r}") from None
+    if not _is_name(host):
+        raise LocalProtocolError("bad-name", f"not an ASCII name: {host[:MAX_NAME_BYTES]!r}")
+    name = host.encode("ascii")
     if not 0 < len(name) <= MAX_NAME_BYTES:
         raise LocalProtocolError("bad-name", f"a name of {len(name)} bytes")
     return bytes((kinds[1], len(name))) + name
@@ -107,10 +106,22 @@ def _parse_host(data: Buffer, start: int, kinds: tuple[int, int, int]) -> tuple[
     end = start + 1 + data[start]
     if have < end:
         return None
-    try:
-        name = bytes(data[start + 1 : end]).decode("ascii")
-    except UnicodeDecodeError:
-        raise RemoteProtocolError("bad-address", "a name that is not ASCII") from None
+    name = bytes(data[start + 1 : end]).decode("latin-1")
     if not name:
         raise RemoteProtocolError("bad-address", "an empty name")
+    if not _is_name(name) and not _is_ipv6(name):
+        raise RemoteProtocolError("bad-address", "a name with other than printable ASCII in it")
     return name, end
+
+
+def _is_name(text: str) -> bool:
+    """Whether a resolver can be asked for it: it stops at NUL, and `:` is an IPv6 literal's."""
+    return text.isascii() and text.isprintable() and " " not in text and ":" not in text
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        inet_pton(AF_INET6, text)
+    except (OSError, ValueError):
+        return False
+    return True

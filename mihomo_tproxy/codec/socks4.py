@@ -10,6 +10,7 @@ A request is held until it is complete, at most `MAX_REQUEST_BYTES`. Causes:
 
 from __future__ import annotations
 
+import re
 from socket import AF_INET, inet_ntop
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,7 @@ USER_MISMATCH: Final = 93
 
 MAX_USER_BYTES: Final = 255
 _USER_AT: Final = 8
+_NAME: Final = re.compile(rb"[\x21-\x39\x3b-\x7e]+")
 MAX_REQUEST_BYTES: Final = _USER_AT + MAX_USER_BYTES + 1 + MAX_NAME_BYTES + 1
 
 
@@ -88,9 +90,9 @@ class Socks4Server:
         return None
 
     def _host(self, name: bytes) -> str:
-        if not name or not name.isascii():
+        if _NAME.fullmatch(name) is None:
             self.output = encode_reply(REJECTED)
-            raise RemoteProtocolError("socks4-bad-request", "a name that is empty or not ASCII")
+            raise RemoteProtocolError("socks4-bad-request", "not a host name")
         return name.decode("ascii")
 
     def _check(self, user: bytes) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mihomo_tproxy.codec.layer import Buffer
     from mihomo_tproxy.net.relay import RelayContext
+    from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.outbound.base import Route
 
 BACKLOG_BYTES: Final = 256 * 1024
@@ -69,6 +70,14 @@ class Stream:
         self.ready = False
         """The layers have shaken hands."""
         self.deadline = NEVER
+
+    @property
+    def peer(self) -> SocketAddress:
+        """The address that was dialled, once `ready`; ("", 0) when it is gone."""
+        try:
+            return self._sock.getpeername() if self._sock is not None else ("", 0)
+        except OSError:
+            return ("", 0)
 
     def open(self) -> None:
         """Dial. The owner hears the rest, perhaps before this returns."""

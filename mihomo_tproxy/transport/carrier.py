@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mihomo_tproxy.codec.layer import Layer
+    from mihomo_tproxy.config.specs.tls import TlsSpec
     from mihomo_tproxy.transport.tls import TlsClient
 
 
@@ -30,3 +31,16 @@ class Carrier:
         if self._transport is not None:
             layers.append(self._transport())
         return layers
+
+
+def carrier_of(tls: TlsSpec | None, transport: Callable[[], Layer] | None = None) -> Carrier:
+    """The carrier of an entry whose TLS is optional.
+
+    Raises:
+        ssl.SSLError: certificate and private key cannot be used.
+    """
+    if tls is None:
+        return Carrier(None, transport)
+    from mihomo_tproxy.transport.tls import TlsClient  # brings OpenSSL, only where it is used
+
+    return Carrier(TlsClient(tls), transport)

@@ -44,7 +44,7 @@ def test_back_and_forth_and_every_truncation(encode, parse, host: str) -> None:
 
 
 @pytest.mark.parametrize("encode", [encode_socks_address, encode_port_address])
-@pytest.mark.parametrize("host", ["", "x" * 256, "bücher.example"])
+@pytest.mark.parametrize("host", ["", "x" * 256, "bücher.example", "a\x000", "a b", "a:b", "\n"])
 def test_what_cannot_be_written(encode, host: str) -> None:
     with pytest.raises(LocalProtocolError):
         encode(host, 1)
@@ -56,6 +56,10 @@ def test_what_cannot_be_written(encode, host: str) -> None:
         (parse_socks_address, b"\x02abcdefgh"),
         (parse_socks_address, b"\x03\x00\x00\x50"),
         (parse_socks_address, b"\x03\x01\xff\x00\x50"),
+        (parse_socks_address, b"\x03\x03a\x000\x00\x50"),
+        (parse_socks_address, b"\x03\x03a b\x00\x50"),
+        (parse_socks_address, b"\x03\x03a:b\x00\x50"),
+        (parse_port_address, b"\x00\x50\x02\x02a\n"),
         (parse_port_address, b"\x00\x50\x04abcd"),
         (parse_port_address, b"\x00\x50\x02\x00"),
     ],
@@ -73,3 +77,8 @@ def test_arbitrary_bytes(data: bytes, start: int) -> None:
         except ProtocolError:
             continue
         assert found is None or found[2] <= len(data)
+
+
+def test_an_ipv6_literal_in_the_place_of_a_name() -> None:
+    assert parse_socks_address(b"\x03\x03::1\x00\x50") == ("::1", 80, 7)
+    assert encode_socks_address("::1", 80)[0] == 4

@@ -64,6 +64,8 @@ def test_users() -> None:
         (NAMED[:13] + b"x" * 256, encode_reply(REJECTED)),
         (NAMED[:13] + b"\0", encode_reply(REJECTED)),
         (NAMED[:13] + b"\xff\0", encode_reply(REJECTED)),
+        (NAMED[:13] + b"a b\0", encode_reply(REJECTED)),
+        (NAMED[:13] + b"a:b\0", encode_reply(REJECTED)),
     ],
 )
 def test_what_is_refused(data: bytes, output: bytes) -> None:

@@ -15,7 +15,7 @@ from mihomo_tproxy.config.section import Section, describe, scalar_text
 from mihomo_tproxy.config.specs.transport import GrpcSpec, H2Spec, HttpSpec, WebSocketSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mihomo_tproxy.config.specs.transport import TransportSpec
     from mihomo_tproxy.config.yaml import Value
@@ -149,7 +149,7 @@ def _parse_grpc(options: Section, server: str) -> GrpcSpec:
     )
 
 
-_PARSERS: Final = {
+_PARSERS: Final[dict[str, Callable[[Section, str], TransportSpec]]] = {
     "ws": _parse_websocket,
     "http": _parse_http,
     "h2": _parse_h2,

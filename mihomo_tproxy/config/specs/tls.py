@@ -14,8 +14,12 @@ class TlsSpec:
     parser falls back to what mihomo falls back to (the server, or the WebSocket Host)."""
     alpn: tuple[str, ...] = ()
     skip_cert_verify: bool = False
+    name_cert_verify: str = ""
+    """The name the certificate must carry instead; "" is `server_name`."""
     fingerprint: bytes = b""
-    """SHA-256 of the one certificate to accept, in the chain's place; b"": the chain decides."""
+    """SHA-256 of a certificate of the server's chain. The server's own: it alone is accepted,
+    whatever it says. Another: the chain must lead to it. b"": the host's authorities decide."""
     certificate: str = ""
-    """PEM text, or the path of a PEM file: what we show when asked."""
+    """PEM text, what we show when asked; the parser reads files."""
     private_key: str = ""
+    """PEM text, unencrypted."""
