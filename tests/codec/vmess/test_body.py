@@ -20,7 +20,7 @@ from mihomo_tproxy.codec.vmess.body import (
     ChunkSealer,
     Masks,
 )
-from mihomo_tproxy.codec.vmess.header import Command, Option, Security, response_key
+from mihomo_tproxy.codec.vmess.header import Command, Option, Security
 from mihomo_tproxy.codec.vmess.layer import VmessLayer
 from mihomo_tproxy.errors import AuthenticationFailed, ProtocolError, RemoteProtocolError
 
@@ -44,7 +44,7 @@ def opener_of(request: Request) -> ChunkOpener:
     return ChunkOpener(
         Security(request.security),
         Option(request.option),
-        (response_key(request.key), response_key(request.iv)),
+        (Body(request, is_response=True).key, Body(request, is_response=True).iv),
         (request.key, request.iv),
     )
 
@@ -171,7 +171,7 @@ def test_authenticated_lengths_are_authenticated() -> None:
 
 def test_a_chunk_shorter_than_its_tag() -> None:
     request = request_of((AES, False, False))
-    mask = int.from_bytes(shake_128(response_key(request.iv)).digest(2), "big")
+    mask = int.from_bytes(shake_128(Body(request, is_response=True).iv).digest(2), "big")
     with pytest.raises(RemoteProtocolError) as caught:
         opener_of(request).open((15 ^ mask).to_bytes(2, "big"))
     assert caught.value.cause == "vmess-bad-chunk"

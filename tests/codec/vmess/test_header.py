@@ -18,7 +18,6 @@ from mihomo_tproxy.codec.vmess.header import (
     Security,
     encode_instruction,
     fnv1a,
-    response_key,
 )
 from mihomo_tproxy.errors import AuthenticationFailed, ProtocolError, RemoteProtocolError
 
@@ -27,7 +26,7 @@ RESPONSE = response_header(REQUEST, b"\x01\x05hello")
 
 
 def header_of(request: Request) -> ResponseHeader:
-    return ResponseHeader(response_key(request.key), response_key(request.iv), request.check)
+    return ResponseHeader(request.key, request.iv, request.check)
 
 
 @pytest.mark.parametrize("recorded", RECORDED["requests"])
