@@ -1,0 +1,131 @@
+"""v2ray 4.34 of Debian: one process with an inbound for each row."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from support.interop import entries as e
+from support.interop.certificates import NAME, certificates
+from support.interop.rows import Peer, no_udp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mihomo_tproxy.rig import Node, Process
+
+FIRST_PORT = 22_000
+NO_CONE = {"cone": "one stream per destination"}
+TRANSPORTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "ws": ({"network": "ws", "wsSettings": {"path": e.PATH}}, e.WS, False),
+    "tls ws": ({"network": "ws", "wsSettings": {"path": e.PATH}}, e.WS, True),
+    "h2": ({"network": "h2", "httpSettings": {"host": [NAME], "path": e.PATH}}, e.H2, True),
+    "http": (
+        {
+            "network": "tcp",
+            "tcpSettings": {
+                "header": {"type": "http", "request": {"method": "GET", "path": [e.PATH]}}
+            },
+        },
+        e.HTTP,
+        False,
+    ),
+}
+"""Name -> v2ray's half, the entry's half, and whether TLS is below."""
+
+
+class V2Ray:
+    """Collects inbounds and rows."""
+
+    def __init__(self) -> None:
+        self.inbounds: list[dict[str, Any]] = []
+        self.peer = Peer("v2ray", self._launch)
+
+    def listen(
+        self, protocol: str, settings: dict[str, Any], stream: dict[str, Any], *, tls: bool = False
+    ) -> int:
+        """Adds an inbound; its port."""
+        port = FIRST_PORT + len(self.inbounds)
+        if tls:
+            stream = {**stream, "security": "tls"}
+        self.inbounds.append(
+            {
+                "port": port,
+                "protocol": protocol,
+                "settings": settings,
+                "streamSettings": stream,
+            }
+        )
+        self.peer.ports.append(port)
+        return port
+
+    def _launch(self, node: Node, directory: Path) -> Sequence[Process]:
+        chain, key = certificates().write(directory)
+        settings = {"certificates": [{"certificateFile": chain, "keyFile": key}]}
+        inbounds = [
+            {**inbound, "streamSettings": {**inbound["streamSettings"], "tlsSettings": settings}}
+            for inbound in self.inbounds
+        ]
+        config = directory / "v2ray.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "log": {"loglevel": "info"},
+                    "inbounds": inbounds,
+                    "outbounds": [{"protocol": "freedom"}],
+                }
+            ),
+            encoding="utf-8",
+        )
+        return [node.start(["v2ray", "-config", str(config)])]
+
+
+def v2ray() -> Peer:
+    """v2ray with everything it has in common with us."""
+    server = V2Ray()
+    _vmess(server)
+    _vless(server)
+    for cipher in ("aes-128-gcm", "aes-256-gcm", "chacha20-ietf-poly1305"):
+        port = server.listen(
+            "shadowsocks",
+            {"method": cipher, "password": e.PASSWORD, "network": "tcp,udp"},
+            {},
+        )
+        server.peer.row(f"ss {cipher}", e.shadowsocks(port, cipher, e.PASSWORD), {})
+    port = server.listen("trojan", {"clients": [{"password": e.PASSWORD}]}, {}, tls=True)
+    server.peer.row("trojan", e.trojan(port), {})
+    account = {"user": e.USER, "pass": e.PASSWORD}
+    settings = {"auth": "password", "accounts": [account], "udp": True, "ip": "203.0.113.2"}
+    port = server.listen("socks", settings, {})
+    server.peer.row("socks5 login", e.socks5(port), {})
+    port = server.listen("http", {"accounts": [account]}, {})
+    server.peer.row("http login", e.http(port), no_udp("HTTP carries no datagrams"))
+    return server.peer
+
+
+def _vmess(server: V2Ray) -> None:
+    settings = {"clients": [{"id": e.UUID, "alterId": 0}]}
+    port = server.listen("vmess", settings, {})
+    for cipher in ("auto", "aes-128-gcm", "chacha20-poly1305", "none"):
+        server.peer.row(f"vmess {cipher}", e.vmess(port, cipher=cipher), NO_CONE)
+    port = server.listen("vmess", settings, {}, tls=True)
+    server.peer.row("vmess tls", e.vmess(port, e.verified("vmess")), NO_CONE)
+    for name, (half, other, tls) in TRANSPORTS.items():
+        port = server.listen("vmess", settings, half, tls=tls)
+        parts = [e.verified("vmess"), other] if tls else [other]
+        server.peer.row(f"vmess {name}", e.vmess(port, *parts), {**NO_CONE, **_cannot(name)})
+
+
+def _vless(server: V2Ray) -> None:
+    settings = {"clients": [{"id": e.UUID}], "decryption": "none"}
+    port = server.listen("vless", settings, {}, tls=True)
+    server.peer.row("vless tls", e.vless(port, e.verified("vless")), {})
+    for name, (half, other, tls) in TRANSPORTS.items():
+        port = server.listen("vless", settings, half, tls=tls)
+        parts = [e.verified("vless"), other] if tls else [other]
+        server.peer.row(f"vless {name}", e.vless(port, *parts), _cannot(name))
+
+
+def _cannot(transport: str) -> dict[str, str]:
+    return {"close": "WebSocket has no half-close"} if transport.endswith("ws") else {}
