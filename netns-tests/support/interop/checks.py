@@ -90,7 +90,7 @@ def hundred_megabytes(rig: Rig, ports: Iterator[int]) -> None:
 
 def half_close(rig: Rig, ports: Iterator[int]) -> None:
     """The client ends its side; the server, who waits for that, still answers."""
-    for count in (0, 1000, MB):
+    for count in (1000, MB, 0):
         with _open(rig, ports, "sink") as sock:
             _send(sock, count)
             sock.shutdown(SHUT_WR)

@@ -92,6 +92,12 @@ class Peer:
         self.rows.append(Row(self.name, name, proxy, cannot, tuple(helpers)))
 
 
+NO_HALF_CLOSE = {"close": "the server ends both sides when the client ends its own"}
+NO_WS_HALF_CLOSE = {"close": "WebSocket has no half-close"}
+NO_CONE = {"cone": "one stream, and one port, for each remote"}
+HTTP_ONLY_STREAMS = "HTTP carries no datagrams"
+
+
 def no_udp(why: str) -> dict[str, str]:
     """No UDP check is made."""
     return dict.fromkeys(UDP_CHECKS, why)
