@@ -219,8 +219,7 @@ class Supervisor:
             kept = compiled.keep_fixed(self._compiled)
             if kept != compiled:
                 log.warning(
-                    "gateway.workers, tproxy-port, allow-lan and bind-address change, and "
-                    "gateway.local begins, only with a restart"
+                    "gateway.workers changes, and gateway.local begins, only with a restart"
                 )
                 compiled = kept
             self._switch(compiled)

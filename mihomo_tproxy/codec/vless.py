@@ -33,7 +33,8 @@ VERSION: Final = 0
 TCP: Final = 1
 UDP: Final = 2
 MUX: Final = 3
-MAX_DATAGRAM: Final = 65535
+MAX_DATAGRAM: Final = 16000
+"""What sing-box and mihomo take: they end the stream at a longer one."""
 
 
 def encode_request(user_id: bytes, command: int, host: str = "", port: int = 0) -> bytes:
@@ -121,7 +122,7 @@ class VlessPackets(FramedPackets):
         """The frame of one datagram.
 
         Raises:
-            LocalProtocolError: longer than 65,535 bytes, or another remote than the stream's.
+            LocalProtocolError: longer than `MAX_DATAGRAM`, or another remote than the stream's.
         """
         if (host, port) != self._remote:
             raise LocalProtocolError("vless-other-remote", f"{host}:{port}, not the stream's")
@@ -155,15 +156,9 @@ class VlessPacketAddr(FramedPackets):
 
 
 def _frame(head: bytes, data: Buffer) -> bytes:
-    """A length, a head of the caller's and data.
-
-    Raises:
-        LocalProtocolError: the length does not fit.
-    """
-    size = len(head) + len(data)
-    if size > MAX_DATAGRAM:
-        raise LocalProtocolError("datagram-too-long", f"{size} bytes")
-    return b"".join((size.to_bytes(2, "big"), head, data))
+    if len(data) > MAX_DATAGRAM:
+        raise LocalProtocolError("datagram-too-long", f"{len(data)} bytes")
+    return b"".join(((len(head) + len(data)).to_bytes(2, "big"), head, data))
 
 
 def _frame_end(data: Buffer, start: int) -> int:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.codec.layer import Buffer
 
 MAX_METADATA: Final = 512
-MAX_DATAGRAM: Final = 65535
-GLOBAL_ID_BYTES: Final = 8
+MAX_DATAGRAM: Final = 16000
+"""What sing-box and mihomo take: a longer one is the end of their session, without a word."""
 NEW: Final = 1
 KEEP: Final = 2
 END: Final = 3
@@ -64,7 +64,7 @@ class XudpLayer(FramedPackets):
         """The frame of one datagram.
 
         Raises:
-            LocalProtocolError: longer than 65,535 bytes, or the host cannot be written.
+            LocalProtocolError: longer than `MAX_DATAGRAM`, or the host cannot be written.
         """
         size = len(data)
         if size > MAX_DATAGRAM:

@@ -46,7 +46,9 @@ rules:
     assert found.allow_lan
     assert found.bind_address == "::1"
     assert not found.ipv6
-    assert (found.tproxy_port, found.routing_mark, found.interface_name) == (7893, 26, "eth0")
+    assert (found.routing_mark, found.interface_name) == (26, "eth0")
+    (tproxy,) = found.listeners
+    assert (tproxy.name, tproxy.hosts, tproxy.port) == ("DEFAULT-TPROXY", ("::1",), 7893)
     assert found.proxies == (
         ProxySpec("wan2", "direct", "eth1", 7, "ipv4", False),
         ProxySpec("never", "reject"),

@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.codec.address import encode_port_address
 from mihomo_tproxy.codec.layer import Layer, Packet, PacketLayer
+from mihomo_tproxy.codec.packet_addr import (
+    MAGIC_HOST,
+    MAGIC_PORT,
+    encode_packet_address,
+    parse_packet,
+)
 from mihomo_tproxy.codec.vmess.body import MAX_PACKET_PAYLOAD, ChunkOpener, ChunkSealer
 from mihomo_tproxy.codec.vmess.header import (
     KEY_BYTES,
@@ -175,14 +181,14 @@ class VmessLayer(Layer):
 
 
 class VmessPacketLayer(VmessLayer, PacketLayer):
-    """Datagrams to and from one destination."""
+    """Datagrams to and from one remote."""
 
-    __slots__ = ("_destination",)
+    __slots__ = ("_remote",)
 
     def __init__(self, profile: Profile, host: str, port: int) -> None:
         """Raises LocalProtocolError when the host cannot be written."""
         super().__init__(profile, host, port, Command.UDP)
-        self._destination = host, port
+        self._remote = host, port
 
     def feed_packets(self, data: Buffer) -> list[Packet]:
         """Take wire bytes; the datagrams completed by them.
@@ -191,10 +197,10 @@ class VmessPacketLayer(VmessLayer, PacketLayer):
             AuthenticationFailed: the answer is not to us, or was tampered with.
             RemoteProtocolError: it is no VMess.
         """
-        host, port = self._destination
-        return [Packet(payload, host, port) for payload in self._open_packets(data)]
+        host, port = self._remote
+        return [Packet(payload, host, port) for payload in self._open_chunks(data)]
 
-    def _open_packets(self, data: Buffer) -> list[Buffer]:
+    def _open_chunks(self, data: Buffer) -> list[Buffer]:
         ends: list[int] = []
         payload = self._open(data, ends)
         if len(ends) == 1:
@@ -206,13 +212,41 @@ class VmessPacketLayer(VmessLayer, PacketLayer):
         """The wire bytes of one datagram.
 
         Raises:
-            LocalProtocolError: it is empty, too long, or not for the destination of the stream.
+            LocalProtocolError: it is empty, too long, or not for the remote of the stream.
         """
-        if (host, port) != self._destination:
-            raise LocalProtocolError("vmess-other-remote", "the stream has one destination")
-        return self._seal_packet(data)
+        if (host, port) != self._remote:
+            raise LocalProtocolError("vmess-other-remote", f"{host}:{port}, not the stream's")
+        return self._seal_datagram(data)
 
-    def _seal_packet(self, data: Buffer) -> Buffer:
-        if not 0 < len(data) <= MAX_PACKET_PAYLOAD:
-            raise LocalProtocolError("datagram-too-long", f"a datagram of {len(data)} bytes")
+    def _seal_datagram(self, data: Buffer) -> Buffer:
+        if not data:
+            raise LocalProtocolError("datagram-empty", "it would end the stream")
+        if len(data) > MAX_PACKET_PAYLOAD:
+            raise LocalProtocolError("datagram-too-long", f"{len(data)} bytes")
         return self._seal_chunk(data)
+
+
+class VmessPacketAddrLayer(VmessPacketLayer):
+    """Datagrams with their remotes: to packet-addr's magic host."""
+
+    __slots__ = ()
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile, MAGIC_HOST, MAGIC_PORT)
+
+    def feed_packets(self, data: Buffer) -> list[Packet]:
+        """Take wire bytes; the datagrams completed by them.
+
+        Raises:
+            AuthenticationFailed: the answer is not to us, or was tampered with.
+            RemoteProtocolError: it is no VMess, or a datagram has no address.
+        """
+        return [parse_packet(payload) for payload in self._open_chunks(data)]
+
+    def seal_packet(self, data: Buffer, host: str, port: int) -> Buffer:
+        """The wire bytes of one datagram.
+
+        Raises:
+            LocalProtocolError: it is too long, or the remote is a name.
+        """
+        return self._seal_datagram(encode_packet_address(host, port) + data)
