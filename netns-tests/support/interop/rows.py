@@ -44,6 +44,8 @@ class Row:
     """Check -> why it is not made."""
     helpers: tuple[Proxy, ...] = ()
     """Further entries the proxy needs, such as its dialer."""
+    tries: int = 1
+    """How often a datagram is sent before it counts as lost."""
 
     def __str__(self) -> str:
         return f"{self.server} {self.name}"
@@ -69,6 +71,8 @@ class Peer:
     rows: list[Row] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     """TCP ports to wait for."""
+    tries: int = 1
+    """More than one for a server that loses datagrams by itself."""
     processes: list[Process] = field(default_factory=list)
 
     def start(self, node: Node, directory: Path) -> None:
@@ -89,7 +93,7 @@ class Peer:
         self, name: str, proxy: Proxy, cannot: dict[str, str], helpers: Sequence[Proxy] = ()
     ) -> None:
         """Adds a line of the table."""
-        self.rows.append(Row(self.name, name, proxy, cannot, tuple(helpers)))
+        self.rows.append(Row(self.name, name, proxy, cannot, tuple(helpers), self.tries))
 
 
 NO_HALF_CLOSE = {"close": "the server ends both sides when the client ends its own"}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.rig import Node, Process
 
 FIRST_PORT = 22_000
+TRIES = 3
+"""Now and then v2ray never sends the answer that came first from a remote."""
 CANNOT = {
     **NO_HALF_CLOSE,
     "8 kB": "v2ray takes 2 kB of a datagram at most",
@@ -45,7 +47,7 @@ class V2Ray:
 
     def __init__(self) -> None:
         self.inbounds: list[dict[str, Any]] = []
-        self.peer = Peer("v2ray", self._launch)
+        self.peer = Peer("v2ray", self._launch, tries=TRIES)
 
     def listen(
         self, protocol: str, settings: dict[str, Any], stream: dict[str, Any], *, tls: bool = False
