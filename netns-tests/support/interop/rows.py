@@ -45,7 +45,7 @@ class Row:
     helpers: tuple[Proxy, ...] = ()
     """Further entries the proxy needs, such as its dialer."""
     tries: int = 1
-    """How often a datagram is sent before it counts as lost."""
+    """How often the check `udp` begins anew when datagrams are lost."""
 
     def __str__(self) -> str:
         return f"{self.server} {self.name}"
@@ -74,6 +74,7 @@ class Peer:
     tries: int = 1
     """More than one for a server that loses datagrams by itself."""
     processes: list[Process] = field(default_factory=list)
+    _bulky: set[tuple[str | None, ...]] = field(default_factory=set)
 
     def start(self, node: Node, directory: Path) -> None:
         """Returns when all of its ports are open. Raises RigError with its log otherwise."""
@@ -92,7 +93,11 @@ class Peer:
     def row(
         self, name: str, proxy: Proxy, cannot: dict[str, str], helpers: Sequence[Proxy] = ()
     ) -> None:
-        """Adds a line of the table."""
+        """Adds a line of the table; 100 MB once for each protocol, transport and cipher."""
+        carrier = tuple(proxy.get(key) for key in ("type", "network", "cipher"))
+        if carrier in self._bulky:
+            cannot = {"100 MB": "a row above has the same protocol, transport and cipher", **cannot}
+        self._bulky.add(carrier)
         self.rows.append(Row(self.name, name, proxy, cannot, tuple(helpers), self.tries))
 
 
