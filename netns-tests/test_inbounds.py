@@ -339,6 +339,7 @@ def run_client(node, program, config, port):
         file = node.directory / f"sing-box-{port}.json"
         file.write_text(json.dumps(config), encoding="utf-8")
         process = node.start([str(get_bin_path()), "run", "-c", str(file)])
+        process.wait_for_line("sing-box started")  # it listens, but not to clients, before that
     else:
         from pathlib import Path
 
@@ -366,7 +367,9 @@ def client_config(program, rig, kind, ports):
             "username": "user",
             "password": "pass",
         }
-        here = {"listen": "127.0.0.1"}
+        if kind == "socks":
+            outbound["udp_fragment"] = True
+        here = {"listen": "127.0.0.1", "udp_fragment": True}
         direct = {"network": "udp", "override_address": echo, "override_port": 7}
         return {
             "inbounds": [
