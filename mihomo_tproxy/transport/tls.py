@@ -126,7 +126,7 @@ class TlsClient:
 class TlsLayer(Layer):
     """The client's side of one TLS connection."""
 
-    __slots__ = ("_client", "_connection", "_incoming", "_outgoing", "_session_due")
+    __slots__ = ("_client", "_connection", "_first", "_incoming", "_outgoing")
 
     def __init__(self, client: TlsClient) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class TlsLayer(Layer):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._connection = client.wrap(self._incoming, self._outgoing)
-        self._session_due = True
+        self._first = True
 
     @property
     def resumed(self) -> bool:
@@ -179,9 +179,9 @@ class TlsLayer(Layer):
             raise _translate(error, shaken=self.ready) from None
         if not pieces:
             return b""
-        if self._session_due:
-            self._session_due = False
-            self._client.keep_session(self._connection)
+        if self._first:
+            self._first = False
+            self._after_first()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def feed_eof(self) -> None:
@@ -206,6 +206,16 @@ class TlsLayer(Layer):
         except ssl.SSLError:
             pass  # it waits for the server's own, which `feed` will see
         return self._outgoing.read()
+
+    def _after_first(self) -> None:
+        """The tickets have come: servers send them before their first payload."""
+        self._client.keep_session(self._connection)
+        try:
+            # A ticket leaves OpenSSL with a write buffer of 17 KB, which the next write gives back;
+            # but a connection may have nothing more to say for long. This puts nothing on the wire.
+            self._connection.write(b"")
+        except ssl.SSLError:
+            pass  # our side is finished already
 
     def _take(self, data: Buffer, pieces: list[bytes]) -> None:
         """A slice of the wire; adds the payload of each record that it completes.

@@ -51,6 +51,8 @@ def connect(client: TlsClient, context: ssl.SSLContext) -> tuple[TlsLayer, TlsPe
     wire = peer.feed(bytes(layer.seal(b"request")))
     assert peer.received == b"request"
     assert layer.feed(wire + peer.seal(b"answer")) == b"answer"
+    assert layer.output == b""
+    assert layer.seal(b"") == b""
     return layer, peer
 
 
@@ -266,6 +268,18 @@ def test_the_end() -> None:
     assert layer.ended
     assert layer.feed(b"\x17garbage") == b""
     layer.feed_eof()
+
+
+@both_versions
+def test_an_end_before_the_first_answer(highest: ssl.TLSVersion) -> None:
+    client, context = TlsClient(SPEC), server_context(highest=highest)
+    layer, peer = client.layer(), TlsPeer(context)
+    shake_hands(layer, peer)
+    wire = peer.feed(bytes(layer.seal(b"request")) + bytes(layer.finish()))
+    assert peer.closed
+    assert layer.feed(wire + peer.seal(b"answer") + peer.close()) == b"answer"
+    assert layer.output == b""
+    assert connect(client, context)[0].resumed
 
 
 @both_versions
