@@ -109,7 +109,7 @@ class TlsClient:
         spec = self._spec
         if spec.fingerprint:
             check_fingerprint(connection, spec.fingerprint, _name_to_check(spec))
-        elif spec.name_cert_verify and not spec.skip_cert_verify:
+        elif spec.name_cert_verify:
             check_name(connection, spec.name_cert_verify)
 
     def keep_session(self, connection: ssl.SSLObject) -> None:
@@ -194,9 +194,16 @@ class TlsLayer(Layer):
             raise RemoteProtocolError("tls-eof", "the server hung up during the handshake")
 
     def seal(self, payload: Buffer) -> Buffer:
-        """The records of payload, behind what is left of the handshake."""
+        """The records of payload, behind what is left of the handshake.
+
+        Raises:
+            RemoteProtocolError: this connection's keys may not be used for any more of them.
+        """
         if payload:
-            self._connection.write(payload)
+            try:
+                self._connection.write(payload)
+            except ssl.SSLError as error:
+                raise _translate(error, shaken=True) from None
         return self._outgoing.read()
 
     def finish(self) -> Buffer:
@@ -256,7 +263,7 @@ class TlsLayer(Layer):
 
 
 def _context_of(spec: TlsSpec) -> ssl.SSLContext:
-    verify = not (spec.skip_cert_verify or spec.fingerprint)
+    verify = not spec.fingerprint and bool(spec.name_cert_verify or not spec.skip_cert_verify)
     match = verify and not spec.name_cert_verify
     key = (verify, match, spec.alpn, spec.certificate, spec.private_key)
     context = _contexts.get(key)
