@@ -91,13 +91,18 @@ class TlsClient:
         """The layer of a new connection."""
         return TlsLayer(self)
 
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """The session that a new connection should offer, None for now."""
+        return self._session
+
     def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """OpenSSL's side of a new connection, which offers the session."""
         return self._context.wrap_bio(
             incoming, outgoing, server_hostname=self._name, session=self._session
         )
 
-    def check(self, connection: ssl.SSLObject) -> None:
+    def check(self, connection: ssl.SSLObject, offered: ssl.SSLSession | None) -> None:
         """Judge a finished handshake, as far as OpenSSL did not.
 
         Raises:
@@ -105,7 +110,8 @@ class TlsClient:
         """
         if connection.session_reused:
             return  # of a connection that passed
-        self._session = None
+        if offered is self._session:
+            self._session = None
         spec = self._spec
         if spec.fingerprint:
             check_fingerprint(connection, spec.fingerprint, _name_to_check(spec))
@@ -126,7 +132,7 @@ class TlsClient:
 class TlsLayer(Layer):
     """The client's side of one TLS connection."""
 
-    __slots__ = ("_client", "_connection", "_first", "_incoming", "_outgoing")
+    __slots__ = ("_client", "_connection", "_first", "_incoming", "_offered", "_outgoing")
 
     def __init__(self, client: TlsClient) -> None:
         super().__init__()
@@ -134,6 +140,7 @@ class TlsLayer(Layer):
         self._client = client
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._offered = client.session
         self._connection = client.wrap(self._incoming, self._outgoing)
         self._first = True
 
@@ -258,7 +265,8 @@ class TlsLayer(Layer):
         except ssl.SSLWantReadError:
             self.output += self._outgoing.read()
             return
-        self._client.check(self._connection)
+        self._client.check(self._connection, self._offered)
+        self._offered = None
         self.ready = True
 
 

@@ -132,12 +132,12 @@ def test_a_session_is_taken_now_and_then() -> None:
     now = Now()
     client, context = TlsClient(SPEC, now), server_context()
     connect(client, context)
-    first = client._session
+    first = client.session
     connect(client, context)
-    assert client._session is first
+    assert client.session is first
     now.seconds += REFRESH_S
     connect(client, context)
-    assert client._session is not first
+    assert client.session is not first
     assert connect(client, context)[0].resumed
 
 
@@ -148,10 +148,20 @@ def test_a_session_that_the_server_forgot_is_dropped() -> None:
     restarted = server_context()
     layer, _ = connect(client, restarted)
     assert not layer.resumed
-    assert client._session is None
+    assert client.session is None
     now.seconds += REFRESH_S
     connect(client, restarted)
     assert connect(client, restarted)[0].resumed
+
+
+def test_connections_that_began_before_the_first_session() -> None:
+    client, context = TlsClient(SPEC), server_context()
+    early = [client.layer() for _ in range(3)]
+    connect(client, context)
+    for layer in early:
+        shake_hands(layer, TlsPeer(context))
+        assert not layer.resumed
+    assert connect(client, context)[0].resumed
 
 
 def test_a_server_without_sessions() -> None:
