@@ -31,7 +31,12 @@ def test_processes_are_fixed(change):
 
 @pytest.mark.parametrize(
     "change",
-    ["rules: ['MATCH,REJECT']", "gateway: {on-failure: closed}", "{allow-lan: true}", "mixed-port: 7890"],
+    [
+        "rules: ['MATCH,REJECT']",
+        "gateway: {on-failure: closed}",
+        "{allow-lan: true}",
+        "mixed-port: 7890",
+    ],
 )
 def test_rules_and_flags_are_not(change):
     new = compiled(change)
