@@ -83,5 +83,5 @@ def test_cell(stage, name, number, check):
     row = all_peers()[name].rows[number]
     OUTCOMES[str(row), check] = "FAILED"
     stage.enter(name)
-    CHECKS[check](stage.rig, stage.ports(row, number))
+    CHECKS[check](stage.rig, stage.ports(row, number), row)
     OUTCOMES[str(row), check] = "ok"

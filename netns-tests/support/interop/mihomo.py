@@ -9,7 +9,7 @@ from peers import mihomo_binary
 from support.interop import entries as e
 from support.interop.certificates import certificates
 from support.interop.passwords import CIPHERS, password_for
-from support.interop.rows import Peer, no_udp
+from support.interop.rows import HTTP_ONLY_STREAMS, NO_CONE, NO_WS_HALF_CLOSE, Peer, no_udp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,6 @@ TRANSPORTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ws": ({"ws-path": e.PATH}, e.WS),
     "grpc": ({"grpc-service-name": e.SERVICE}, e.GRPC),
 }
-NO_CONE = {"cone": "one stream per destination"}
 
 
 class Mihomo:
@@ -126,7 +125,7 @@ def _vmess(server: Mihomo) -> None:
 
 def _plain(server: Mihomo) -> None:
     """SOCKS5 and HTTP, with and without TLS."""
-    http_udp = no_udp("HTTP carries no datagrams")
+    http_udp = no_udp(HTTP_ONLY_STREAMS)
     port = server.listen("socks", udp=True, users=LOGIN)
     server.peer.row("socks5 login", e.socks5(port), {})
     port = server.listen("socks", udp=True, users=[])
@@ -143,4 +142,4 @@ def _plain(server: Mihomo) -> None:
 
 
 def _cannot(transport: str) -> dict[str, str]:
-    return {"close": "WebSocket has no half-close"} if transport == "ws" else {}
+    return NO_WS_HALF_CLOSE if transport == "ws" else {}

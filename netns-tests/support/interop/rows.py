@@ -44,6 +44,8 @@ class Row:
     """Check -> why it is not made."""
     helpers: tuple[Proxy, ...] = ()
     """Further entries the proxy needs, such as its dialer."""
+    tries: int = 1
+    """How often the check `udp` begins anew when datagrams are lost."""
 
     def __str__(self) -> str:
         return f"{self.server} {self.name}"
@@ -69,7 +71,10 @@ class Peer:
     rows: list[Row] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     """TCP ports to wait for."""
+    tries: int = 1
+    """More than one for a server that loses datagrams by itself."""
     processes: list[Process] = field(default_factory=list)
+    _bulky: set[tuple[str | None, ...]] = field(default_factory=set)
 
     def start(self, node: Node, directory: Path) -> None:
         """Returns when all of its ports are open. Raises RigError with its log otherwise."""
@@ -88,8 +93,18 @@ class Peer:
     def row(
         self, name: str, proxy: Proxy, cannot: dict[str, str], helpers: Sequence[Proxy] = ()
     ) -> None:
-        """Adds a line of the table."""
-        self.rows.append(Row(self.name, name, proxy, cannot, tuple(helpers)))
+        """Adds a line of the table; 100 MB once for each protocol, transport and cipher."""
+        carrier = tuple(proxy.get(key) for key in ("type", "network", "cipher"))
+        if carrier in self._bulky:
+            cannot = {"100 MB": "a row above has the same protocol, transport and cipher", **cannot}
+        self._bulky.add(carrier)
+        self.rows.append(Row(self.name, name, proxy, cannot, tuple(helpers), self.tries))
+
+
+NO_HALF_CLOSE = {"close": "the server ends both sides when the client ends its own"}
+NO_WS_HALF_CLOSE = {"close": "WebSocket has no half-close"}
+NO_CONE = {"cone": "one stream, and one port, for each remote"}
+HTTP_ONLY_STREAMS = "HTTP carries no datagrams"
 
 
 def no_udp(why: str) -> dict[str, str]:

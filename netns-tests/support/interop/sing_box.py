@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from support.interop import entries as e
 from support.interop.certificates import NAME, certificates
 from support.interop.passwords import CIPHERS, password_for
-from support.interop.rows import SERVER_6, Peer, no_udp
+from support.interop.rows import (
+    HTTP_ONLY_STREAMS,
+    NO_CONE,
+    NO_WS_HALF_CLOSE,
+    SERVER_6,
+    Peer,
+    no_udp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +37,6 @@ TRANSPORTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "h2": ({"type": "http", "host": [NAME], "path": e.PATH, "method": "PUT"}, e.H2),
 }
 """Name -> sing-box's half and the entry's half."""
-NO_HALF_CLOSE = {
-    "ws": "WebSocket has no half-close",
-    "ws early data": "WebSocket has no half-close",
-}
-NO_CONE = {"cone": "one stream per destination"}
 USERS = [{"username": e.USER, "password": e.PASSWORD}]
 
 
@@ -168,7 +170,7 @@ def _vmess(box: SingBox) -> None:
 
 def _plain(box: SingBox) -> None:
     """SOCKS5 and HTTP, with and without TLS."""
-    http_udp = no_udp("HTTP carries no datagrams")
+    http_udp = no_udp(HTTP_ONLY_STREAMS)
     port = box.listen("socks", users=USERS)
     box.peer.row("socks5 login", e.socks5(port), {})
     port = box.listen("socks")
@@ -206,5 +208,4 @@ def _dialed(box: SingBox) -> None:
 
 
 def _cannot(transport: str) -> dict[str, str]:
-    reason = NO_HALF_CLOSE.get(transport)
-    return {"close": reason} if reason else {}
+    return NO_WS_HALF_CLOSE if transport.startswith("ws") else {}

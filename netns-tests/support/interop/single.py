@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from support.interop import entries as e
 from support.interop.certificates import certificates
 from support.interop.passwords import AEAD
-from support.interop.rows import SERVER, SERVER_6, Peer, no_udp
+from support.interop.rows import HTTP_ONLY_STREAMS, NO_HALF_CLOSE, SERVER, SERVER_6, Peer, no_udp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,8 +73,8 @@ def _trojan() -> Peer:
         return [node.start(["trojan", "-c", str(config)])]
 
     peer = Peer("trojan", launch, ports=[port])
-    peer.row("trojan", e.trojan(port), {})
-    peer.row("trojan alpn", e.trojan(port, {"alpn": ["http/1.1"]}), {})
+    peer.row("trojan", e.trojan(port), NO_HALF_CLOSE)
+    peer.row("trojan alpn", e.trojan(port, {"alpn": ["http/1.1"]}), NO_HALF_CLOSE)
     return peer
 
 
@@ -93,13 +93,14 @@ def _shadowsocks() -> Peer:
             processes.append(node.start(argv))
         return processes
 
+    cannot = {**NO_HALF_CLOSE, "8 kB": "ss-server takes 1,397 bytes of a datagram at most"}
     peer = Peer("ss-libev", launch, ports=list(ports.values()))
     for (cipher, mode), port in ports.items():
         if mode:
             plugin = {"plugin": "obfs", "plugin-opts": {"mode": mode, "host": "www.example.com"}}
-            peer.row(f"ss obfs {mode}", e.shadowsocks(port, cipher, e.PASSWORD, plugin), {})
+            peer.row(f"ss obfs {mode}", e.shadowsocks(port, cipher, e.PASSWORD, plugin), cannot)
         else:
-            peer.row(f"ss {cipher}", e.shadowsocks(port, cipher, e.PASSWORD), {})
+            peer.row(f"ss {cipher}", e.shadowsocks(port, cipher, e.PASSWORD), cannot)
     return peer
 
 
@@ -125,7 +126,7 @@ def _microsocks() -> Peer:
         return [node.start(plain), node.start(login)]
 
     peer = Peer("microsocks", launch, ports=list(ports))
-    cannot = no_udp("microsocks knows CONNECT only")
+    cannot = {**NO_HALF_CLOSE, **no_udp("microsocks knows CONNECT only")}
     peer.row("socks5", e.socks5(ports[0], anonymous=True), cannot)
     peer.row("socks5 login", e.socks5(ports[1]), cannot)
     return peer
@@ -142,5 +143,5 @@ def _tinyproxy() -> Peer:
 
     peer = Peer("tinyproxy", launch, ports=[port])
     entry = e.http(port, {"password": password})
-    peer.row("http login", entry, no_udp("HTTP carries no datagrams"))
+    peer.row("http login", entry, {**NO_HALF_CLOSE, **no_udp(HTTP_ONLY_STREAMS)})
     return peer
