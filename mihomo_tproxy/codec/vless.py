@@ -128,10 +128,10 @@ class VlessPackets(FramedPackets):
             raise LocalProtocolError("vless-other-remote", f"{host}:{port}, not the stream's")
         return _frame(b"", data)
 
-    def _take(self, data: Buffer, start: int, packets: list[Packet]) -> int:
+    def _take(self, data: bytes, start: int, packets: list[Packet]) -> int:
         end = _frame_end(data, start)
         if end <= len(data):
-            packets.append(Packet(bytes(data[start + 2 : end]), "", 0))
+            packets.append(Packet(data[start + 2 : end], "", 0))
         return end
 
 
@@ -148,7 +148,7 @@ class VlessPacketAddr(FramedPackets):
         """
         return _frame(encode_packet_address(host, port), data)
 
-    def _take(self, data: Buffer, start: int, packets: list[Packet]) -> int:
+    def _take(self, data: bytes, start: int, packets: list[Packet]) -> int:
         end = _frame_end(data, start)
         if end <= len(data):
             packets.append(parse_packet(data[start + 2 : end]))
@@ -161,7 +161,7 @@ def _frame(head: bytes, data: Buffer) -> bytes:
     return b"".join(((len(head) + len(data)).to_bytes(2, "big"), head, data))
 
 
-def _frame_end(data: Buffer, start: int) -> int:
+def _frame_end(data: bytes, start: int) -> int:
     if len(data) - start < 2:
         return start + 2
     return start + 2 + (data[start] << 8 | data[start + 1])

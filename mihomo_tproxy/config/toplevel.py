@@ -69,8 +69,6 @@ def _parse(report: Report, section: Section) -> Config:
     proxies = parse_proxies(section)
     rules = parse_rules(section, proxies)
     hosts = parse_hosts(report, section.take("hosts"))
-    if hosts:
-        report.warning("hosts", "no effect in this version, which does not learn names")
     allow_lan = section.boolean("allow-lan", False)
     bind_address = _bind_address(section)
     values = Config(

@@ -8,7 +8,7 @@ The server's windows are kept: what does not fit is held, and the layer blocked,
 that is one `seal`'s worth, capped by `MAX_HELD_BYTES` for those who seal nevertheless.
 
 END_STREAM is the end of a direction; the wire stays open. Causes: those of `codec.h2frames`,
-`h2-status`, `h2-reset`, `h2-goaway`, `h2-truncated`, `h2-blocked`.
+`h2-no-response`, `h2-status`, `h2-reset`, `h2-goaway`, `h2-truncated`, `h2-blocked`.
 """
 
 from __future__ import annotations
@@ -126,6 +126,8 @@ class H2Layer(Layer):
         Raises:
             RemoteProtocolError: before the server has ended the stream.
         """
+        if not self._answered:
+            raise RemoteProtocolError("h2-no-response", "the connection ended before a response")
         if not self.ended:
             raise RemoteProtocolError("h2-truncated", "the connection ended before the stream")
 
@@ -169,6 +171,9 @@ class H2Layer(Layer):
             self._reader.received = 0
         if self._grown:
             self._release()
+        if self.output and self._opening:  # a server may speak first
+            self.output = self._opening + self.output
+            self._opening = b""
         return pieces
 
     def _send(self, payload: Buffer) -> bytes:

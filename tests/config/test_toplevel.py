@@ -162,7 +162,6 @@ rules: ["MATCH,DIRECT", "MATCH,REJECT"]
 """)
     assert found.warnings == (
         "line 7: rules: MATCH decides everything: 1 after it never apply",
-        "line 5: hosts: no effect in this version, which does not learn names",
         "line 6: gateway.bypas: unknown key, did you mean 'bypass'?",
         "ignored, no effect in this version: dns, external-controller",
         "line 2: tproxy-prot: unknown key, did you mean 'tproxy-port'?",

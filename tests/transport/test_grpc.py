@@ -154,7 +154,7 @@ def test_truncated_at_every_offset() -> None:
         assert b"abc".startswith(bytes(found.feed(wire[:end])))
         with pytest.raises(RemoteProtocolError) as caught:
             found.feed_eof()
-        assert caught.value.cause == "h2-truncated"
+        assert caught.value.cause == ("h2-truncated" if end >= len(OK) else "h2-no-response")
 
 
 BODIES = st.binary(max_size=40) | st.lists(st.binary(max_size=200)).map(

@@ -146,20 +146,16 @@ def fnv1a(data: bytes) -> int:
     return value
 
 
-def response_key(secret: bytes) -> bytes:
-    """The key or IV of the response's body, from the request's."""
-    return sha256(secret).digest()[:KEY_BYTES]
-
-
 class ResponseHeader:
     """The header of one response, opened as it arrives."""
 
-    __slots__ = ("_check", "_held", "_iv", "_key", "_size")
+    __slots__ = ("_check", "_held", "_size", "iv", "key")
 
     def __init__(self, key: bytes, iv: bytes, check: int) -> None:
-        """`key` and `iv` of the response's body, the check byte of the request."""
-        self._key = key
-        self._iv = iv
+        """`key` and `iv` of the request's body, its check byte."""
+        self.key = sha256(key).digest()[:KEY_BYTES]
+        """Of the response's body, as `iv`."""
+        self.iv = sha256(iv).digest()[:KEY_BYTES]
         self._check = check
         self._held = bytearray()
         self._size = 0
@@ -187,16 +183,16 @@ class ResponseHeader:
         return memoryview(data)[end - before :]
 
     def _open_length(self, sealed: bytes) -> int:
-        key = _RESPONSE_LENGTH_KEY.derive(self._key)[:KEY_BYTES]
-        nonce = _RESPONSE_LENGTH_NONCE.derive(self._iv)[:NONCE_BYTES]
+        key = _RESPONSE_LENGTH_KEY.derive(self.key)[:KEY_BYTES]
+        nonce = _RESPONSE_LENGTH_NONCE.derive(self.iv)[:NONCE_BYTES]
         size = int.from_bytes(_open(key, nonce, sealed), "big")
         if not 4 <= size <= MAX_RESPONSE_BYTES:
             raise RemoteProtocolError("vmess-bad-response", f"a header of {size} bytes")
         return size
 
     def _check_header(self, sealed: bytes) -> None:
-        key = _RESPONSE_KEY.derive(self._key)[:KEY_BYTES]
-        header = _open(key, _RESPONSE_NONCE.derive(self._iv)[:NONCE_BYTES], sealed)
+        key = _RESPONSE_KEY.derive(self.key)[:KEY_BYTES]
+        header = _open(key, _RESPONSE_NONCE.derive(self.iv)[:NONCE_BYTES], sealed)
         if header[0] != self._check:
             raise AuthenticationFailed("vmess-bad-response", "an answer to another request")
 

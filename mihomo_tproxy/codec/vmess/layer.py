@@ -28,7 +28,6 @@ from mihomo_tproxy.codec.vmess.header import (
     ResponseHeader,
     Security,
     encode_instruction,
-    response_key,
 )
 from mihomo_tproxy.errors import LocalProtocolError, RemoteProtocolError
 
@@ -102,9 +101,7 @@ class VmessLayer(Layer):
         self._profile = profile
         self._option = option
         self._request = key, iv
-        self._response: ResponseHeader | None = ResponseHeader(
-            response_key(key), response_key(iv), check
-        )
+        self._response: ResponseHeader | None = ResponseHeader(key, iv, check)
         self._sealer: ChunkSealer | None = None
         if option:
             self._sealer = ChunkSealer(profile.security, option, key, iv, profile.random)
@@ -121,11 +118,12 @@ class VmessLayer(Layer):
         return self._open(data, None)
 
     def _open(self, data: Buffer, ends: list[int] | None) -> Buffer:
-        if self._response is not None:
-            rest = self._response.feed(data)
+        response = self._response
+        if response is not None:
+            rest = response.feed(data)
             if rest is None:
                 return b""
-            self._begin_body()
+            self._begin_body(response)
             data = rest
         opener = self._opener
         if opener is None:
@@ -134,17 +132,13 @@ class VmessLayer(Layer):
         self.ended = opener.ended
         return payload
 
-    def _begin_body(self) -> None:
+    def _begin_body(self, response: ResponseHeader) -> None:
         self._response = None
         if not self._option:
             self.transparent = True
             return
-        key, iv = self._request
         self._opener = ChunkOpener(
-            self._profile.security,
-            self._option,
-            (response_key(key), response_key(iv)),
-            self._request,
+            self._profile.security, self._option, (response.key, response.iv), self._request
         )
 
     def feed_eof(self) -> None:

@@ -37,6 +37,12 @@ def test_everything() -> None:
     assert config.warnings == ()
 
 
+def test_another_name_in_tls() -> None:
+    (spec,) = parse(f"proxies: [{{{ENTRY}, tls: true, sni: front.test}}]").proxies
+    assert isinstance(spec, Socks5Spec)
+    assert spec.tls == TlsSpec(server_name="front.test")
+
+
 def test_a_password_without_a_user() -> None:
     config = parse(f"proxies: [{{{ENTRY}, password: p}}]")
     assert len(config.warnings) == 1
