@@ -11,7 +11,8 @@ over at 0, and the IV from its third byte on. Authenticated lengths have a key m
 key, and the request's IV, both ways. A chunk without payload ends the stream. Security `none` has
 no chunks, for datagrams chunks of length and payload alone.
 
-Options are set as mihomo sets them: masking always with AEAD, never without.
+Options are set as mihomo sets them: masking always with AEAD, never without. SHAKE-128 piece by
+piece needs OpenSSL 3.3, which the wheels of `cryptography` bring.
 """
 
 from __future__ import annotations
