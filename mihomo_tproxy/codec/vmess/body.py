@@ -57,6 +57,7 @@ _SHAKE_BLOCK: Final = 168
 _LONG_BLOCK: Final = 5 * _SHAKE_BLOCK
 _SHAKE: Final = XOFHash(SHAKE128(digest_size=0x7FFFFFFF))
 _AUTH_LENGTH: Final = Kdf(b"auth_len")
+_NOTHING: Final = memoryview(b"")
 
 Aead = AESGCM | ChaCha20Poly1305
 
@@ -239,15 +240,16 @@ class ChunkOpener:
             RemoteProtocolError: a chunk that cannot be one.
         """
         view = memoryview(data)
-        out = memoryview(bytearray(len(self._held) + len(view)))
-        at = position = 0
+        at = position = room = 0
         unit: Buffer | None = None
         if self._held:
             position = self._need - len(self._held)
             self._held += view[:position]
             if len(self._held) < self._need:
-                return out[:0]
+                return _NOTHING
             unit, self._held = self._held, bytearray()
+            room = self._need
+        out = memoryview(bytearray(room + len(view)))
         while not self.ended:
             if unit is None:
                 unit = view[position : position + self._need]
