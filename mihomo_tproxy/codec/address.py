@@ -4,6 +4,8 @@
         ATYP 1 IPv4, 3 name (length 1, name), 4 IPv6
     VMess, VLESS (v2fly.org/developer)                 | port 2 | ATYP 1 | address |
         ATYP 1 IPv4, 2 name (length 1, name), 3 IPv6
+    UDP over TCP (sing-box.sagernet.org)               | ATYP 1 | address | port 2 |
+        ATYP 0 IPv4, 1 IPv6, 2 name (length 1, name)
 
 Numbers are big-endian. Parsing returns None while bytes are missing, at most 259 of them. An IPv4
 address mapped into IPv6 (RFC 4291, 2.5.5.2), as servers with one socket for both write it, is read
@@ -28,6 +30,7 @@ PORT_FIRST_IPV4: Final = 1
 PORT_FIRST_NAME: Final = 2
 PORT_FIRST_IPV6: Final = 3
 _SOCKS: Final = (SOCKS_IPV4, SOCKS_NAME, SOCKS_IPV6)
+_UOT: Final = (0, 2, 1)
 _PORT_FIRST: Final = (PORT_FIRST_IPV4, PORT_FIRST_NAME, PORT_FIRST_IPV6)
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
@@ -39,6 +42,15 @@ def encode_socks_address(host: str, port: int) -> bytes:
         LocalProtocolError: the host is no address and too long, or no name.
     """
     return _encode_host(host, _SOCKS) + port.to_bytes(2, "big")
+
+
+def encode_uot_address(host: str, port: int) -> bytes:
+    """ATYP, address, port, as UDP over TCP numbers the types.
+
+    Raises:
+        LocalProtocolError: the host is no address and too long, or no name.
+    """
+    return _encode_host(host, _UOT) + port.to_bytes(2, "big")
 
 
 def encode_port_address(host: str, port: int) -> bytes:
@@ -56,11 +68,16 @@ def parse_socks_address(data: Buffer, start: int = 0) -> tuple[str, int, int] | 
     Raises:
         RemoteProtocolError: not an address.
     """
-    found = _parse_host(data, start, _SOCKS)
-    if found is None or len(data) < found[1] + 2:
-        return None
-    host, end = found
-    return host, data[end] << 8 | data[end + 1], end + 2
+    return _parse_host_port(data, start, _SOCKS)
+
+
+def parse_uot_address(data: Buffer, start: int = 0) -> tuple[str, int, int] | None:
+    """Host, port, and where they end in `data`; None while bytes are missing.
+
+    Raises:
+        RemoteProtocolError: not an address.
+    """
+    return _parse_host_port(data, start, _UOT)
 
 
 def parse_port_address(data: Buffer, start: int = 0) -> tuple[str, int, int] | None:
@@ -89,6 +106,16 @@ def _encode_host(host: str, kinds: tuple[int, int, int]) -> bytes:
     if not 0 < len(name) <= MAX_NAME_BYTES:
         raise LocalProtocolError("bad-name", f"a name of {len(name)} bytes")
     return bytes((kinds[1], len(name))) + name
+
+
+def _parse_host_port(
+    data: Buffer, start: int, kinds: tuple[int, int, int]
+) -> tuple[str, int, int] | None:
+    found = _parse_host(data, start, kinds)
+    if found is None or len(data) < found[1] + 2:
+        return None
+    host, end = found
+    return host, data[end] << 8 | data[end + 1], end + 2
 
 
 def _parse_host(data: Buffer, start: int, kinds: tuple[int, int, int]) -> tuple[str, int] | None:
