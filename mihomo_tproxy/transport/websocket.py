@@ -4,11 +4,11 @@ Without early data nothing but the request leaves before the server's 101. With 
 is ready at once: the first `seal` returns the request with the beginning of the payload in it, the
 rest of that payload waits, and the layer is blocked until the 101 has come.
 
-A WebSocket has no end of one direction. Our close frame is what comes nearest: every server takes it
-for the end of our payload, and those of mihomo and sing-box go on sending afterwards, behind their
-own close frame. So after ours the end of the wire is the end of theirs. Causes: those of `upgrade`
-and `codec.websocket`, `websocket-accept` for an answer to another key than ours,
-`websocket-truncated`.
+A WebSocket has no end of one direction. Our close frame comes nearest: every server takes it for
+the end of our payload, so closed flows do not linger there. After it sing-box sends on what it has,
+behind its own close frame; mihomo and v2ray drop it, as mihomo's client does. So after our close
+frame the end of the wire is the end of theirs. Causes: those of `upgrade` and `codec.websocket`,
+`websocket-accept` for an answer to another key than ours, `websocket-truncated`.
 """
 
 from __future__ import annotations

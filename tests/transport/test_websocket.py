@@ -150,7 +150,7 @@ def test_ping_is_answered_and_close_too() -> None:
 
 
 def test_after_our_close_frame_the_end_of_the_wire_is_the_end() -> None:
-    """sing-box and mihomo answer a close frame at once, and go on sending."""
+    """sing-box answers a close frame at once, and goes on sending."""
     found, server = layer(), Server()
     found.feed(server.receive(taken(found)))
     server.receive(sealed(found, b"all"))
