@@ -107,10 +107,12 @@ class OurGateway:
         verdict_cache: bool,
         workers: int = 1,
         routing: Routing = DIRECT,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.rig = rig
         self._routing = routing
+        self._env = env
         self._verdict_cache = verdict_cache
         self._workers = workers
         self._process: Process | None = None
@@ -132,7 +134,8 @@ class OurGateway:
             # What the gateway cannot remove when the benchmark is killed, the rig does.
             self.rig.register_pin(Instance().pins)
         command = [sys.executable, "-m", "mihomo_tproxy", "run", "-f", str(config)]
-        self._process = self.rig.gateway.start([*command, "-d", str(directory)], cwd=ROOT)
+        command += ["-d", str(directory)]
+        self._process = self.rig.gateway.start(command, env=self._env, cwd=ROOT)
         self._process.wait_for_line("ready", READY_TIMEOUT_S)
 
     def stop(self) -> None:
@@ -152,9 +155,13 @@ class Mihomo:
     """Two sockets, and a pipe for each direction: Go keeps its splice pipe while it waits."""
 
     def __init__(
-        self, rig: Rig, routing: Routing = DIRECT, env: Mapping[str, str] | None = None
+        self,
+        rig: Rig,
+        routing: Routing = DIRECT,
+        env: Mapping[str, str] | None = None,
+        name: str = "mihomo",
     ) -> None:
-        self.name = "mihomo"
+        self.name = name
         self.rig = rig
         self._routing = routing
         self._env = env

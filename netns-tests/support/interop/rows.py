@@ -46,6 +46,8 @@ class Row:
     """Further entries the proxy needs, such as its dialer."""
     tries: int = 1
     """How often the check `udp` begins anew when datagrams are lost."""
+    duplex: bool = True
+    """Whether the server goes on when both directions are full."""
 
     def __str__(self) -> str:
         return f"{self.server} {self.name}"
@@ -73,6 +75,7 @@ class Peer:
     """TCP ports to wait for."""
     tries: int = 1
     """More than one for a server that loses datagrams by itself."""
+    duplex: bool = True
     processes: list[Process] = field(default_factory=list)
     _bulky: set[tuple[str | None, ...]] = field(default_factory=set)
 
@@ -98,7 +101,9 @@ class Peer:
         if carrier in self._bulky:
             cannot = {"100 MB": "a row above has the same protocol, transport and cipher", **cannot}
         self._bulky.add(carrier)
-        self.rows.append(Row(self.name, name, proxy, cannot, tuple(helpers), self.tries))
+        self.rows.append(
+            Row(self.name, name, proxy, cannot, tuple(helpers), self.tries, self.duplex)
+        )
 
 
 NO_HALF_CLOSE = {"close": "the server ends both sides when the client ends its own"}

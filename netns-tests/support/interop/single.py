@@ -125,7 +125,7 @@ def _microsocks() -> Peer:
         login = ["microsocks", "-i", SERVER, "-p", str(ports[1]), "-u", e.USER, "-P", e.PASSWORD]
         return [node.start(plain), node.start(login)]
 
-    peer = Peer("microsocks", launch, ports=list(ports))
+    peer = Peer("microsocks", launch, ports=list(ports), duplex=False)
     cannot = {**NO_HALF_CLOSE, **no_udp("microsocks knows CONNECT only")}
     peer.row("socks5", e.socks5(ports[0], anonymous=True), cannot)
     peer.row("socks5 login", e.socks5(ports[1]), cannot)
