@@ -19,20 +19,18 @@ class Compiled(NamedTuple):
     worker: bytes
     """The pickled `Config`, for the workers alone."""
     modules: tuple[str, ...]
-    """What builds its outbounds, for the workers to share."""
-    listening: tuple[int, bool, str]
-    """`tproxy-port`, `allow-lan`, `bind-address`."""
+    """What its outbounds and listeners are made of, for the workers to share."""
     rules: int
     log_level: int
     """As the logging module counts."""
     warnings: tuple[str, ...]
 
     def keep_fixed(self, old: Compiled) -> Compiled:
-        """This configuration with the other's fixed part: processes and listeners made at start.
+        """This configuration with the other's fixed part: the processes made at start.
 
         The gateway's own traffic can be let go, but not taken on: sockets the relay has already
         opened carry no mark, and would come back to it.
         """
         local = self.plan.local and old.plan.local
         plan = self.plan._replace(workers=old.plan.workers, local=local)
-        return self._replace(plan=plan, listening=old.listening)
+        return self._replace(plan=plan)

@@ -24,8 +24,11 @@ from mihomo_tproxy.dataplane.stats import WorkerStats
 from mihomo_tproxy.dataplane.tables import open_map
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.errors import WorkerFailed
-from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_tcp, open_udp
+from mihomo_tproxy.inbound.building import Listeners
+from mihomo_tproxy.inbound.listener import open_tcp
+from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_udp
 from mihomo_tproxy.limits import raise_open_files
+from mihomo_tproxy.memory import trim
 from mihomo_tproxy.messages import receive_message, send_message
 from mihomo_tproxy.model.fields import DOMAIN, INBOUND, NAMES_OBSERVED
 from mihomo_tproxy.net.gc_watch import GcWatch
@@ -54,7 +57,6 @@ DESCRIPTORS_PER_FLOW: Final = 3
 DESCRIPTORS_BESIDES: Final = 1024
 """Listeners, pipes, maps and the loop's own."""
 LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
-ANY: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (allow-lan says so)
 
 
 class Worker:
@@ -75,7 +77,8 @@ class Worker:
         self._context: RelayContext
         self._tunnel: Tunnel
         self._resolver: SystemResolver
-        self._listeners: list[TcpListener | UdpListener] = []
+        self._steered: list[TcpListener | UdpListener] = []
+        self._listeners: Listeners
 
     def start(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
         """Listen, and tell the kernel.
@@ -98,11 +101,13 @@ class Worker:
             build_engine(config, names_observed=True),
         )
         self.reactor.start()
-        families = (socket.AF_INET, socket.AF_INET6) if has_ipv6() else (socket.AF_INET,)
-        for family in families:
+        ipv6 = has_ipv6()
+        for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
             self._listen_steered(family)
-            if config.tproxy_port:
-                self._listen_plain(family, config)
+        self._listeners = Listeners(
+            self._context, self._tunnel, index=self._index, shared=gateway.workers > 1
+        )
+        self._listeners.start(config, ipv6=ipv6)
         self._publish()
 
     def _relay_context(self, config: Config) -> RelayContext:
@@ -128,38 +133,16 @@ class Worker:
         """Listeners that only the kernel's map leads to; loopback, so nobody else finds them."""
         listeners = open_map(self._pins, "listeners")
         host, v6 = LOOPBACK[socket.AddressFamily(family)], family == socket.AF_INET6
-        tcp, udp = open_tcp(family, host, 0), open_udp(family, host, 0)
-        self._serve(tcp, udp)
+        tcp, udp = open_tcp(family, host, 0, transparent=True), open_udp(family, host, 0)
+        for listener in (
+            TcpListener(self.reactor, tcp, self._tunnel, self.tracker),
+            UdpListener(self.reactor, udp, self._tunnel, self.tracker),
+        ):
+            listener.start()
+            self._steered.append(listener)
         for sock, is_udp in ((tcp, False), (udp, True)):
             listeners.update_socket(listener_slot(self._index, udp=is_udp, v6=v6), sock.fileno())
         listeners.close()
-
-    def _listen_plain(self, family: int, config: Config) -> None:
-        """`tproxy-port`, for those who steer with nftables rules of their own."""
-        host = plain_host(family, config)
-        if not host:
-            return
-        port = config.tproxy_port
-        shared = config.gateway.workers > 1
-        try:
-            tcp = open_tcp(family, host, port, reuse_port=shared)
-            # The kernel would spread one client port over the workers: no cone would be full.
-            udp = None if self._index else open_udp(family, host, port)
-        except OSError as error:
-            raise WorkerFailed(
-                f"tproxy-port: cannot listen on {host} port {port}: {error.strerror}"
-            ) from error
-        self._serve(tcp, udp)
-
-    def _serve(self, tcp: socket.SocketType, udp: socket.SocketType | None) -> None:
-        listeners: list[TcpListener | UdpListener] = [
-            TcpListener(self.reactor, tcp, self._tunnel, self.tracker)
-        ]
-        if udp is not None:
-            listeners.append(UdpListener(self.reactor, udp, self._tunnel, self.tracker))
-        for listener in listeners:
-            listener.start()
-        self._listeners += listeners
 
     def _outbounds(self, config: Config) -> OutboundRegistry:
         self._resolver = SystemResolver(self._loop, config.hosts)
@@ -182,6 +165,7 @@ class Worker:
         self._take_priority(config.gateway.nice)
         self._tunnel.flow_limit = config.gateway.max_flows
         self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
+        self._listeners.reload(self._context, config, ipv6=has_ipv6())
         self.verdicts.configure(generation, masks)
         self.gc.freeze()
 
@@ -219,8 +203,9 @@ class Worker:
 
     def close(self) -> None:
         """End every flow and let go of everything."""
-        for listener in self._listeners:
+        for listener in self._steered:
             listener.close()
+        self._listeners.close()
         self._tunnel.close()
         self._resolver.close()
         self.reactor.close()
@@ -246,18 +231,6 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-def plain_host(family: int, config: Config) -> str:
-    """Where `tproxy-port` listens: loopback unless `allow-lan`, then `bind-address`; "" nowhere."""
-    key = socket.AddressFamily(family)
-    if not config.allow_lan:
-        return LOOPBACK[key]
-    if config.bind_address == "*":
-        return ANY[key]
-    return (
-        config.bind_address if (":" in config.bind_address) == (family == socket.AF_INET6) else ""
-    )
 
 
 def run_worker(
@@ -291,6 +264,7 @@ async def _serve(
         return
     worker.gc.start()
     worker.gc.freeze()
+    trim()
     send_message(control, ("ready",))
     loop.add_reader(control.fileno(), _on_control, control, worker, ended)
     await ended.wait()

@@ -1,8 +1,9 @@
-"""The rig's fixtures for the namespace tests, whether or not the package is installed."""
+"""The rig's fixtures for the namespace tests, and the table of the interoperability tests."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +12,23 @@ if TYPE_CHECKING:
 PLUGIN = "mihomo_tproxy.rig.pytest_plugin"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What stands in the gateway in the interoperability tests."""
+    parser.addoption("--client", choices=["ours", "mihomo"], default="ours")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the table of the interoperability tests, if any were run."""
+    table = sys.modules.get("support.interop.table")
+    if table is not None and table.OUTCOMES:
+        matrix = importlib.import_module("support.interop.matrix")
+        terminalreporter.section("interoperability")
+        for line in table.lines(matrix.all_rows()):
+            terminalreporter.write_line(line)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Loads the plugin unless the installed package's entry point has done so."""
+    """Loads the rig's plugin unless the installed package's entry point has done so."""
     module = importlib.import_module(PLUGIN)
     if not config.pluginmanager.is_registered(module):
         config.pluginmanager.register(module, PLUGIN)

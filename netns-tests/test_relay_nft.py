@@ -27,7 +27,8 @@ GIVE_UP_S = 5.0
 WORKER = """
 import asyncio, signal, sys
 from socket import AF_INET, AF_INET6
-from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_tcp, open_udp
+from mihomo_tproxy.inbound.listener import open_tcp
+from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_udp
 from mihomo_tproxy.model.metadata import Decision
 from mihomo_tproxy.net.icmp import Unreachable
 from mihomo_tproxy.net.pipes import PipePool
@@ -53,7 +54,8 @@ async def main():
         Direct(context, Dialer(context, None)),
         Reject(tracker, Unreachable(reactor)), RejectDrop(reactor, tracker)]))
     for family, host in ((AF_INET, "0.0.0.0"), (AF_INET6, "::")):
-        TcpListener(reactor, open_tcp(family, host, PORT), tunnel, tracker).start()
+        sock = open_tcp(family, host, PORT, transparent=True)
+        TcpListener(reactor, sock, tunnel, tracker).start()
         UdpListener(reactor, open_udp(family, host, PORT), tunnel, tracker).start()
     reactor.start()
     stop = asyncio.Event()

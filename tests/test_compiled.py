@@ -19,22 +19,24 @@ def compiled(text):
     [
         "gateway: {workers: 2}",
         "gateway: {local: true}",
-        "tproxy-port: 7893",
-        "{tproxy-port: 7893, allow-lan: true}",
     ],
 )
-def test_processes_and_listeners_are_fixed(change):
+def test_processes_are_fixed(change):
     old = compiled("mode: rule")
     new = compiled(change)
     kept = new.keep_fixed(old)
     assert kept != new
     assert (kept.plan.workers, kept.plan.local) == (1, False)
-    assert kept.listening == old.listening
 
 
 @pytest.mark.parametrize(
     "change",
-    ["rules: ['MATCH,REJECT']", "gateway: {on-failure: closed}", "{allow-lan: true}"],
+    [
+        "rules: ['MATCH,REJECT']",
+        "gateway: {on-failure: closed}",
+        "{allow-lan: true}",
+        "mixed-port: 7890",
+    ],
 )
 def test_rules_and_flags_are_not(change):
     new = compiled(change)
@@ -48,11 +50,10 @@ def test_local_steering_ends_with_a_reload():
 
 
 def test_keep_fixed_takes_the_rest_from_the_new_one():
-    old = compiled("tproxy-port: 7893\ngateway: {workers: 2}")
+    old = compiled("gateway: {workers: 2}")
     new = compiled("rules: ['MATCH,REJECT']\ngateway: {on-failure: closed, local: true}")
     kept = new.keep_fixed(old)
     assert (kept.plan.workers, kept.plan.local) == (2, False)
-    assert kept.listening == old.listening
     assert kept.plan.closed
     assert kept.rules == 1
 

@@ -7,7 +7,9 @@
     UDP over TCP (sing-box.sagernet.org)               | ATYP 1 | address | port 2 |
         ATYP 0 IPv4, 1 IPv6, 2 name (length 1, name)
 
-Numbers are big-endian. Parsing returns None while bytes are missing, at most 259 of them.
+Numbers are big-endian. Parsing returns None while bytes are missing, at most 259 of them. An IPv4
+address mapped into IPv6 (RFC 4291, 2.5.5.2), as servers with one socket for both write it, is read
+as the IPv4 one.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ PORT_FIRST_IPV6: Final = 3
 _SOCKS: Final = (SOCKS_IPV4, SOCKS_NAME, SOCKS_IPV6)
 _UOT: Final = (0, 2, 1)
 _PORT_FIRST: Final = (PORT_FIRST_IPV4, PORT_FIRST_NAME, PORT_FIRST_IPV6)
+_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
 def encode_socks_address(host: str, port: int) -> bytes:
@@ -125,7 +128,7 @@ def _parse_host(data: Buffer, start: int, kinds: tuple[int, int, int]) -> tuple[
         return (inet_ntop(AF_INET, bytes(data[start:end])), end) if have >= end else None
     if kind == kinds[2]:
         end = start + 16
-        return (inet_ntop(AF_INET6, bytes(data[start:end])), end) if have >= end else None
+        return (_ipv6_text(bytes(data[start:end])), end) if have >= end else None
     if kind != kinds[1]:
         raise RemoteProtocolError("bad-address", f"address type {kind}")
     if have <= start:
@@ -139,6 +142,12 @@ def _parse_host(data: Buffer, start: int, kinds: tuple[int, int, int]) -> tuple[
     if not _is_name(name) and not _is_ipv6(name):
         raise RemoteProtocolError("bad-address", "a name with other than printable ASCII in it")
     return name, end
+
+
+def _ipv6_text(address: bytes) -> str:
+    if address.startswith(_MAPPED):
+        return inet_ntop(AF_INET, address[12:])
+    return inet_ntop(AF_INET6, address)
 
 
 def _is_name(text: str) -> bool:

@@ -41,7 +41,9 @@ class FramedPackets(PacketLayer):
             if len(held) < self._need:
                 return packets
             self._held = None
-            data = bytes(held)
+            data = held
+        if type(data) is not bytes:
+            data = bytes(data)  # slices of it are datagrams: one copy here, none of a copy there
         start, have = 0, len(data)
         while start < have and not self.ended:
             end = self._take(data, start, packets)
@@ -61,7 +63,7 @@ class FramedPackets(PacketLayer):
         if self._held is not None:
             raise RemoteProtocolError("frame-cut-short", f"{len(self._held)} of {self._need} bytes")
 
-    def _take(self, data: Buffer, start: int, packets: list[Packet]) -> int:
+    def _take(self, data: bytes, start: int, packets: list[Packet]) -> int:
         """Adds the datagram of the frame at `start`, if it has one, and returns the frame's end.
 
         An end beyond `data` says how far it must reach to look at this frame again; nothing was

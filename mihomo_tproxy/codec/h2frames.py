@@ -47,6 +47,7 @@ END_HEADERS: Final = 0x04
 PADDED: Final = 0x08
 HAS_PRIORITY: Final = 0x20
 
+SETTINGS_HEADER_TABLE_SIZE: Final = 1
 SETTINGS_ENABLE_PUSH: Final = 2
 SETTINGS_INITIAL_WINDOW_SIZE: Final = 4
 SETTINGS_MAX_FRAME_SIZE: Final = 5
@@ -208,7 +209,9 @@ class FrameReader:
         if self._block is not None and kind != CONTINUATION:
             raise RemoteProtocolError("h2-protocol", "a header block that is interrupted")
         if kind == DATA:
-            return self._begin_data(view, start, size, flags, stream, length, frames)
+            if stream != 1:
+                raise RemoteProtocolError("h2-protocol", f"DATA on stream {stream}")
+            return self._begin_data(view[start:], flags, length, frames, start)
         if kind > CONTINUATION or kind == PRIORITY:
             self._kind, self._left = _SKIPPED, length
             return start
@@ -231,33 +234,24 @@ class FrameReader:
             raise RemoteProtocolError("h2-not-http2", "the first frame is not SETTINGS")
 
     def _begin_data(
-        self,
-        view: memoryview,
-        start: int,
-        size: int,
-        flags: int,
-        stream: int,
-        length: int,
-        frames: list[Frame],
+        self, rest: memoryview, flags: int, length: int, frames: list[Frame], start: int
     ) -> int:
-        if stream != 1:
-            raise RemoteProtocolError("h2-protocol", f"DATA on stream {stream}")
-        padding = 0
+        """Begin a DATA frame whose payload begins with `rest`, at `start`; where to go on."""
+        padding = extra = 0
         if flags & PADDED:
-            if size <= start:
+            if not rest:
                 return 0
-            padding = view[start]
-            start += 1
-            if padding + 1 > length:
+            padding, extra = rest[0], 1
+            if padding + extra > length:
                 raise RemoteProtocolError("h2-protocol", "more padding than frame")
         self.received += length
         self._kind = DATA
-        self._left = length - padding - (1 if flags & PADDED else 0)
+        self._left = length - padding - extra
         self._padding = padding
         self._ends = flags & END_STREAM
-        if not self._left and self._ends:
+        if self._ends and not self._left:
             frames.append(Frame(DATA, END_STREAM, 1, b""))
-        return start
+        return start + extra
 
     def _collect(
         self, kind: int, flags: int, stream: int, payload: memoryview, frames: list[Frame]

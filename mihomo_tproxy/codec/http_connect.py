@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 MAX_INTERIM: Final = 8
 _PROTOCOL: Final = b"HTTP/"
-_AUTHENTICATION_REQUIRED: Final = 407
+_AUTHENTICATION_REQUIRED: Final = (401, 407)
+"""Of a proxy 407 by the book; tinyproxy says 401 to a wrong password."""
 _CAUSES: Final = {
     403: "http-not-allowed",
     405: "http-not-allowed",
@@ -127,6 +128,6 @@ class HttpConnect(Layer):
 
 
 def _refusal(status: int) -> RemoteProtocolError:
-    if status == _AUTHENTICATION_REQUIRED:
+    if status in _AUTHENTICATION_REQUIRED:
         return AuthenticationFailed("http-auth-failed", f"status {status}")
     return DestinationRefused(_CAUSES.get(status, "http-refused"), f"status {status}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mihomo_tproxy.codec.address import encode_socks_address, parse_socks_address
+from mihomo_tproxy.codec.address import SOCKS_NAME, encode_socks_address, parse_socks_address
 from mihomo_tproxy.errors import AuthenticationFailed, LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ class Socks5Server:
         try:
             return parse_socks_address(held, _ADDRESS_AT)
         except RemoteProtocolError:
-            self.output += encode_reply(ADDRESS_TYPE_NOT_SUPPORTED)
+            named = held[_ADDRESS_AT] == SOCKS_NAME
+            self.output += encode_reply(HOST_UNREACHABLE if named else ADDRESS_TYPE_NOT_SUPPORTED)
             raise
 
 

@@ -33,7 +33,8 @@ VERSION: Final = 0
 TCP: Final = 1
 UDP: Final = 2
 MUX: Final = 3
-MAX_DATAGRAM: Final = 65535
+MAX_DATAGRAM: Final = 16000
+"""What sing-box and mihomo take: they end the stream at a longer one."""
 
 
 def encode_request(user_id: bytes, command: int, host: str = "", port: int = 0) -> bytes:
@@ -121,16 +122,16 @@ class VlessPackets(FramedPackets):
         """The frame of one datagram.
 
         Raises:
-            LocalProtocolError: longer than 65,535 bytes, or another remote than the stream's.
+            LocalProtocolError: longer than `MAX_DATAGRAM`, or another remote than the stream's.
         """
         if (host, port) != self._remote:
             raise LocalProtocolError("vless-other-remote", f"{host}:{port}, not the stream's")
         return _frame(b"", data)
 
-    def _take(self, data: Buffer, start: int, packets: list[Packet]) -> int:
+    def _take(self, data: bytes, start: int, packets: list[Packet]) -> int:
         end = _frame_end(data, start)
         if end <= len(data):
-            packets.append(Packet(bytes(data[start + 2 : end]), "", 0))
+            packets.append(Packet(data[start + 2 : end], "", 0))
         return end
 
 
@@ -147,7 +148,7 @@ class VlessPacketAddr(FramedPackets):
         """
         return _frame(encode_packet_address(host, port), data)
 
-    def _take(self, data: Buffer, start: int, packets: list[Packet]) -> int:
+    def _take(self, data: bytes, start: int, packets: list[Packet]) -> int:
         end = _frame_end(data, start)
         if end <= len(data):
             packets.append(parse_packet(data[start + 2 : end]))
@@ -155,18 +156,12 @@ class VlessPacketAddr(FramedPackets):
 
 
 def _frame(head: bytes, data: Buffer) -> bytes:
-    """A length, a head of the caller's and data.
-
-    Raises:
-        LocalProtocolError: the length does not fit.
-    """
-    size = len(head) + len(data)
-    if size > MAX_DATAGRAM:
-        raise LocalProtocolError("datagram-too-long", f"{size} bytes")
-    return b"".join((size.to_bytes(2, "big"), head, data))
+    if len(data) > MAX_DATAGRAM:
+        raise LocalProtocolError("datagram-too-long", f"{len(data)} bytes")
+    return b"".join(((len(head) + len(data)).to_bytes(2, "big"), head, data))
 
 
-def _frame_end(data: Buffer, start: int) -> int:
+def _frame_end(data: bytes, start: int) -> int:
     if len(data) - start < 2:
         return start + 2
     return start + 2 + (data[start] << 8 | data[start + 1])

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.codec.layer import Buffer
 
 MAX_METADATA: Final = 512
-MAX_DATAGRAM: Final = 65535
-GLOBAL_ID_BYTES: Final = 8
+MAX_DATAGRAM: Final = 16000
+"""What sing-box and mihomo take: a longer one is the end of their session, without a word."""
 NEW: Final = 1
 KEEP: Final = 2
 END: Final = 3
@@ -49,7 +49,7 @@ _NEW_DATA_UDP: Final = bytes((0, 0, NEW, DATA, UDP))
 class XudpLayer(FramedPackets):
     """Our side of one XUDP session."""
 
-    __slots__ = ("_global_id", "_head", "_host", "_new", "_port")
+    __slots__ = ("_global_id", "_head", "_host", "_new", "_port", "_sender", "_sender_address")
 
     def __init__(self, global_id: bytes = b"") -> None:
         """`global_id`: what stands for the client's port in 8 bytes, b"" for none."""
@@ -59,12 +59,15 @@ class XudpLayer(FramedPackets):
         self._host = ""
         self._port = -1
         self._head = b""
+        """The frame up to the data length, for the host and port before."""
+        self._sender = b""
+        self._sender_address = ("", 0)
 
     def seal_packet(self, data: Buffer, host: str, port: int) -> Buffer:
         """The frame of one datagram.
 
         Raises:
-            LocalProtocolError: longer than 65,535 bytes, or the host cannot be written.
+            LocalProtocolError: longer than `MAX_DATAGRAM`, or the host cannot be written.
         """
         size = len(data)
         if size > MAX_DATAGRAM:
@@ -85,7 +88,7 @@ class XudpLayer(FramedPackets):
         """The frame that ends the session."""
         return b"" if self._new else bytes((0, 4, 0, 0, END, 0))
 
-    def _take(self, data: Buffer, start: int, packets: list[Packet]) -> int:
+    def _take(self, data: bytes, start: int, packets: list[Packet]) -> int:
         have = len(data)
         if have - start < 6:
             return start + 6
@@ -106,8 +109,8 @@ class XudpLayer(FramedPackets):
             return end
         self._check(status, option)
         if status == KEEP:
-            host, port = self._remote(data, start + 6, metadata_end)
-            packets.append(Packet(bytes(data[metadata_end + 2 : end]), host, port))
+            remote = self._remote(data[start + 6 : metadata_end])
+            packets.append(Packet(data[metadata_end + 2 : end], *remote))
         return end
 
     def _check(self, status: int, option: int) -> None:
@@ -118,13 +121,17 @@ class XudpLayer(FramedPackets):
         elif status not in (KEEP, KEEP_ALIVE):
             raise RemoteProtocolError("xudp-bad-frame", f"status {status}")
 
-    @staticmethod
-    def _remote(data: Buffer, start: int, end: int) -> tuple[str, int]:
-        if start == end:
+    def _remote(self, metadata: bytes) -> tuple[str, int]:
+        """The sender in the metadata after the option; most often the last one's again."""
+        if metadata == self._sender:
+            return self._sender_address
+        if not metadata:
             return "", 0
-        if data[start] != UDP:
-            raise RemoteProtocolError("xudp-bad-frame", f"network {data[start]}")
-        found = parse_port_address(data[start + 1 : end])
+        if metadata[0] != UDP:
+            raise RemoteProtocolError("xudp-bad-frame", f"network {metadata[0]}")
+        found = parse_port_address(metadata, 1)
         if found is None:
             raise RemoteProtocolError("xudp-bad-frame", "an address beyond its metadata")
-        return found[0], found[1]
+        self._sender = metadata
+        self._sender_address = address = found[0], found[1]
+        return address

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mihomo_tproxy.compiled import Compiled
 from mihomo_tproxy.config import load
 from mihomo_tproxy.dataplane.plan import OWN_MARK, KernelPlan
+from mihomo_tproxy.inbound.modules import modules_of as inbound_modules
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
 from mihomo_tproxy.outbound.modules import modules_of
 from mihomo_tproxy.rule.static import masks, static_prefixes
@@ -44,12 +45,7 @@ def compile_config(config: Config) -> Compiled:
     return Compiled(
         plan=_kernel_plan(config),
         worker=pickle.dumps(config, pickle.HIGHEST_PROTOCOL),
-        modules=modules_of(config.proxies),
-        listening=(
-            (config.tproxy_port, config.allow_lan, config.bind_address)
-            if config.tproxy_port
-            else (0, False, "")
-        ),
+        modules=modules_of(config.proxies) + inbound_modules(config.listeners),
         rules=len(config.rules),
         log_level=LEVELS[config.log_level],
         warnings=config.warnings,

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mihomo_tproxy.config.specs.listener import AccessSpec
 from mihomo_tproxy.model.enums import TunnelMode
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.specs.base import ProxySpec
+    from mihomo_tproxy.config.specs.listener import ListenerSpec
     from mihomo_tproxy.model.interfaces import Rule
 
 
@@ -93,8 +95,8 @@ class Config:
     bind_address: str = "*"
     """`*` for every address, else an IP literal."""
     ipv6: bool = True
-    tproxy_port: int = 0
-    """Port of a plain TPROXY listener; 0 opens none."""
+    listeners: tuple[ListenerSpec, ...] = ()
+    access: AccessSpec = field(default_factory=AccessSpec)
     routing_mark: int = 0
     """SO_MARK of every outgoing socket; 0 sets none."""
     interface_name: str = ""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mihomo_tproxy.config.access import parse_access
 from mihomo_tproxy.config.gateway import parse_gateway
 from mihomo_tproxy.config.hosts import parse_hosts
+from mihomo_tproxy.config.listeners import parse_listeners
 from mihomo_tproxy.config.proxies import parse_proxies
-from mihomo_tproxy.config.proxies.common import MAX_MARK, MAX_PORT, parse_interface
+from mihomo_tproxy.config.proxies.common import MAX_MARK, parse_interface
 from mihomo_tproxy.config.report import Report
 from mihomo_tproxy.config.rules import parse_rules
 from mihomo_tproxy.config.schema import Config, LogLevel
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 IGNORED_KEYS: Final = frozenset(
     {
-        *("authentication", "clash-for-android", "disable-keep-alive", "dns", "etag-support"),
+        *("clash-for-android", "disable-keep-alive", "dns", "etag-support"),
         *("experimental", "external-controller", "external-controller-cors"),
         *("external-controller-pipe", "external-controller-routing-mark"),
         *("external-controller-tls", "external-controller-unix", "external-doh-server"),
@@ -35,11 +37,9 @@ IGNORED_KEYS: Final = frozenset(
         *("geo-auto-update", "geo-update-interval", "geodata-loader", "geodata-mode"),
         *("geosite-matcher", "geox-url", "global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
-        *("lan-allowed-ips", "lan-disallowed-ips", "listeners", "mixed-port", "ntp", "port"),
-        *("profile", "proxy-groups", "proxy-providers", "redir-port", "rule-providers"),
-        *("secret", "skip-auth-prefixes", "sniffer", "socks-port", "ss-config", "sub-rules"),
-        *("tcp-concurrent", "tls", "tuic-server", "tun", "tunnels", "unified-delay"),
-        "vmess-config",
+        *("ntp", "profile", "proxy-groups", "proxy-providers", "rule-providers", "secret"),
+        *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
+        *("tunnels", "unified-delay", "vmess-config"),
     }
 )
 """mihomo's top-level keys (1.19) that do nothing here."""
@@ -69,15 +69,16 @@ def _parse(report: Report, section: Section) -> Config:
     proxies = parse_proxies(section)
     rules = parse_rules(section, proxies)
     hosts = parse_hosts(report, section.take("hosts"))
-    if hosts:
-        report.warning("hosts", "no effect in this version, which does not learn names")
+    allow_lan = section.boolean("allow-lan", False)
+    bind_address = _bind_address(section)
     values = Config(
         mode=section.choice("mode", TunnelMode.RULE),
         log_level=section.choice("log-level", LogLevel.INFO),
-        allow_lan=section.boolean("allow-lan", False),
-        bind_address=_bind_address(section),
+        allow_lan=allow_lan,
+        bind_address=bind_address,
         ipv6=section.boolean("ipv6", True),
-        tproxy_port=section.integer("tproxy-port", 0, 0, MAX_PORT),
+        listeners=parse_listeners(section, proxies, allow_lan=allow_lan, bind_address=bind_address),
+        access=parse_access(section),
         routing_mark=section.integer("routing-mark", 0, 0, MAX_MARK),
         interface_name=parse_interface(section),
         rules=rules,

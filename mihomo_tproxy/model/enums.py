@@ -16,6 +16,13 @@ class InboundType(StrEnum):
     """How a flow reached us."""
 
     TPROXY = "TProxy"
+    REDIR = "Redir"
+    HTTP = "HTTP"
+    """A request to a proxy that is no CONNECT."""
+    HTTPS = "HTTPS"
+    """CONNECT."""
+    SOCKS4 = "Socks4"
+    SOCKS5 = "Socks5"
 
 
 class TunnelMode(StrEnum):

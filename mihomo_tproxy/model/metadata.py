@@ -28,6 +28,13 @@ class Metadata:
         "source_port",
     )
 
+    inbound_name: str = ""
+    """The listener; "" for what is steered here."""
+    inbound_user: str = ""
+    """Who authenticated."""
+    proxy: str = ""
+    """The outbound that the listener has for everything; "" asks the rules."""
+
     def __init__(
         self,
         network: Network,
@@ -57,6 +64,12 @@ class Metadata:
     def __repr__(self) -> str:
         where = self.host or self.destination
         return f"{self.network} {self.source}:{self.source_port} -> {where}:{self.destination_port}"
+
+
+class RequestMetadata(Metadata):
+    """A flow that came in by a listener with a name."""
+
+    __slots__ = ("inbound_name", "inbound_user", "proxy")
 
 
 class Decision(NamedTuple):

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from mihomo_tproxy.codec.trojan import TrojanPackets, TrojanStream, trojan_key
 from mihomo_tproxy.outbound.proxy import ProxyOutbound
-from mihomo_tproxy.transport.building import transport_factory
-from mihomo_tproxy.transport.carrier import Carrier
-from mihomo_tproxy.transport.tls import TlsClient
+from mihomo_tproxy.transport.carrier import carrier_to
 
 if TYPE_CHECKING:
     from mihomo_tproxy.codec.layer import Layer
@@ -25,11 +23,8 @@ class Trojan(ProxyOutbound):
     """One Trojan server."""
 
     def __init__(self, env: OutboundEnv, spec: TrojanSpec) -> None:
-        transport = None
-        if spec.transport is not None:
-            name = spec.tls.server_name
-            transport = transport_factory(spec.transport, name, spec.port, tls=True)
-        super().__init__(env, spec, Carrier(TlsClient(spec.tls), transport))
+        carrier = carrier_to(spec.server, spec.port, spec.tls, spec.transport)
+        super().__init__(env, spec, carrier)
         self._key = trojan_key(spec.password)
 
     def stream_layers(self, host: str, port: int) -> list[Layer]:

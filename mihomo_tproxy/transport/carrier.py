@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from mihomo_tproxy.codec.layer import Layer
     from mihomo_tproxy.config.specs.tls import TlsSpec
+    from mihomo_tproxy.config.specs.transport import TransportSpec
     from mihomo_tproxy.transport.tls import TlsClient
 
 
@@ -44,3 +45,19 @@ def carrier_of(tls: TlsSpec | None, transport: Callable[[], Layer] | None = None
     from mihomo_tproxy.transport.tls import TlsClient  # brings OpenSSL, only where it is used
 
     return Carrier(TlsClient(tls), transport)
+
+
+def carrier_to(
+    server: str, port: int, tls: TlsSpec | None, transport: TransportSpec | None
+) -> Carrier:
+    """The carrier of an entry with `network` and optional TLS.
+
+    Raises:
+        ssl.SSLError: certificate and private key cannot be used.
+    """
+    if transport is None:
+        return carrier_of(tls)
+    from mihomo_tproxy.transport.building import transport_factory  # brings HTTP/2
+
+    name = tls.server_name if tls is not None else server
+    return carrier_of(tls, transport_factory(transport, name, port, tls=tls is not None))

@@ -3,11 +3,12 @@
 One connection carries one stream. What we say first, the preface, SETTINGS, a window and HEADERS,
 is a constant of the proxy and leaves together with the first payload, as RFC 9113, 3.4 allows.
 Our windows are so large that they never stop the server: TCP does that, for nothing is held here.
+We allow no dynamic table of headers, so that a header block is read without its predecessors.
 The server's windows are kept: what does not fit is held, and the layer blocked, until they grow;
 that is one `seal`'s worth, capped by `MAX_HELD_BYTES` for those who seal nevertheless.
 
 END_STREAM is the end of a direction; the wire stays open. Causes: those of `codec.h2frames`,
-`h2-status`, `h2-reset`, `h2-goaway`, `h2-truncated`, `h2-blocked`.
+`h2-no-response`, `h2-status`, `h2-reset`, `h2-goaway`, `h2-truncated`, `h2-blocked`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _REFUSED: Final = "h2-protocol"
 def opening(headers: list[tuple[str, str]]) -> bytes:
     """All that precedes the payload of a request with these headers."""
     settings = (
+        (h2.SETTINGS_HEADER_TABLE_SIZE, 0),
         (h2.SETTINGS_ENABLE_PUSH, 0),
         (h2.SETTINGS_INITIAL_WINDOW_SIZE, OUR_WINDOW),
         (h2.SETTINGS_MAX_FRAME_SIZE, OUR_MAX_FRAME),
@@ -85,7 +87,7 @@ class H2Layer(Layer):
     """The client's side of one request."""
 
     __slots__ = (
-        *("_answered", "_connection_window", "_decoder", "_finishing", "_grown", "_held"),
+        *("_answered", "_connection_window", "_finishing", "_grown", "_held"),
         *("_initial_window", "_max_frame", "_opening", "_reader", "_stopped", "_stream_window"),
     )
 
@@ -96,7 +98,6 @@ class H2Layer(Layer):
         self._opening = openings[0] if len(openings) == 1 else choice(openings)  # noqa: S311
         """b"" once it was sent."""
         self._reader = h2.FrameReader()
-        self._decoder: Decoder | None = None
         self._answered = False
         self._max_frame = h2.DEFAULT_MAX_FRAME
         self._initial_window = h2.DEFAULT_WINDOW
@@ -125,6 +126,8 @@ class H2Layer(Layer):
         Raises:
             RemoteProtocolError: before the server has ended the stream.
         """
+        if not self._answered:
+            raise RemoteProtocolError("h2-no-response", "the connection ended before a response")
         if not self.ended:
             raise RemoteProtocolError("h2-truncated", "the connection ended before the stream")
 
@@ -168,6 +171,9 @@ class H2Layer(Layer):
             self._reader.received = 0
         if self._grown:
             self._release()
+        if self.output and self._opening:  # a server may speak first
+            self.output = self._opening + self.output
+            self._opening = b""
         return pieces
 
     def _send(self, payload: Buffer) -> bytes:
@@ -233,10 +239,8 @@ class H2Layer(Layer):
             raise RemoteProtocolError(_REFUSED, f"frame type {kind} from a server")
 
     def _take_headers(self, block: Buffer, end: bool) -> None:
-        if self._decoder is None:
-            self._decoder = Decoder(MAX_HEADER_LIST_BYTES)
         try:
-            fields = dict(self._decoder.decode(bytes(block), raw=True))
+            fields = dict(Decoder(MAX_HEADER_LIST_BYTES).decode(bytes(block), raw=True))
         except HPACKError as error:
             raise RemoteProtocolError(_REFUSED, f"HPACK: {error}") from None
         if self.ended:

@@ -41,13 +41,14 @@ class Stack(Layer):
             ProtocolError: of any layer.
         """
         gone = blocked = False
+        ended_at = 0
         for index, layer in enumerate(self._layers, 1):
             if data:
                 data = layer.feed(data)
             if layer.output:
                 self._collect(index - 1)
-            if layer.ended and not self.ended:
-                self._end_above(index)
+            if layer.ended and not ended_at:
+                ended_at = index
             gone = gone or layer.transparent
             blocked = blocked or layer.blocked
             if index == self._begun and not self.ready and layer.ready:
@@ -56,6 +57,8 @@ class Stack(Layer):
             if index >= self._begun:
                 break
         self.blocked = blocked
+        if ended_at and not self.ended:
+            self._end_above(ended_at)
         if gone:
             self._drop_transparent()
         return data

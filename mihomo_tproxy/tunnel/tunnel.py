@@ -85,7 +85,7 @@ class Tunnel:
 
     def decide(self, metadata: Metadata) -> Outbound | None:
         """The outbound for a flow the kernel does not see; None if the rules name none there is."""
-        return self.outbounds.get(self.named_engine.match(metadata).target)
+        return self.outbounds.get(metadata.proxy or self.named_engine.match(metadata).target)
 
     def close(self) -> None:
         """Close the UDP associations; TCP flows end with the reactor."""

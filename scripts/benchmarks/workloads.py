@@ -95,16 +95,20 @@ def _loadgen(rig: Rig, mode: str, port: int, *arguments: object) -> list[str]:
     return [str(BUILD / "loadgen"), mode, target, str(port), *map(str, arguments)]
 
 
-def throughput(contender: Contender, flows: int, seconds: int) -> Sample:
-    """Bulk TCP from the client, `flows` at a time: received Gbit/s and CPU seconds per 10^9 B."""
+def throughput(contender: Contender, flows: int, seconds: int, *, down: bool = False) -> Sample:
+    """Bulk TCP from the client, `flows` at a time: received Gbit/s and CPU seconds per 10^9 B.
+
+    With `down` the server sends, and the metrics are called so.
+    """
     target = contender.rig.destination(SERVER_NUMBER)
     argv = ["iperf3", "-c", target, "-p", str(IPERF_PORT), "-J", "-t", str(seconds)]
+    argv += ["-R"] if down else []
     before, machine = accounting.cpu_s(contender.pids()), accounting.machine_cpu_s()
     report = _client(contender.rig, [*argv, "-P", str(flows)], timeout=seconds + 20)
     cpu = accounting.cpu_s(contender.pids()) - before
     busy = accounting.machine_cpu_s() - machine
     received = report["end"]["sum_received"]
-    name = f"tcp {flows} flow{'s' if flows > 1 else ''}"
+    name = f"tcp {flows} flow{'s' if flows > 1 else ''}{' down' if down else ''}"
     return {
         name: received["bits_per_second"] / 1e9,
         f"{name}: gateway CPU": cpu / (received["bytes"] / GB),

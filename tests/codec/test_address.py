@@ -43,6 +43,11 @@ def test_back_and_forth_and_every_truncation(encode, parse, host: str) -> None:
         assert parse(data[:size]) is None
 
 
+@pytest.mark.parametrize(("encode", "parse"), FORMS)
+def test_a_mapped_address_is_an_ipv4_one(encode, parse) -> None:
+    assert parse(encode("::ffff:192.0.2.7", 80))[:2] == ("192.0.2.7", 80)
+
+
 @pytest.mark.parametrize("encode", [encode_socks_address, encode_port_address])
 @pytest.mark.parametrize("host", ["", "x" * 256, "bücher.example", "a\x000", "a b", "a:b", "\n"])
 def test_what_cannot_be_written(encode, host: str) -> None:

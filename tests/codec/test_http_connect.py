@@ -1,6 +1,9 @@
-"""HTTP CONNECT, the client's side. Responses are those of RFC 9110 and of proxies in use."""
+"""HTTP CONNECT, the client's side. Responses are those of RFC 9110 and of real proxies."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,7 +19,7 @@ from mihomo_tproxy.errors import (
     RemoteProtocolError,
 )
 
-# tinyproxy 1.11.1's, with the CRLF it ends the head with
+VECTORS = Path(__file__).parents[1] / "vectors/http_proxies.json"
 ESTABLISHED = b"HTTP/1.0 200 Connection established\r\nProxy-agent: tinyproxy/1.11.1\r\n\r\n"
 
 
@@ -73,6 +76,23 @@ def test_through() -> None:
 
 
 @pytest.mark.parametrize(
+    "case", json.loads(VECTORS.read_text())["cases"], ids=lambda case: case["proxy"]
+)
+def test_what_proxies_answered(case: dict) -> None:
+    response = [segment.encode() for segment in case["response"]]
+    for segments in (response, [b"".join(response)]):
+        layer = begun()
+        for segment in segments[:-1]:
+            assert layer.feed(segment) == b""
+        if "cause" in case:
+            with pytest.raises(RemoteProtocolError) as caught:
+                layer.feed(segments[-1])
+            assert caught.value.cause == case["cause"]
+        else:
+            assert layer.feed(segments[-1] + b"x") == b"x"
+
+
+@pytest.mark.parametrize(
     "response",
     [
         ESTABLISHED,
@@ -97,6 +117,7 @@ def test_byte_by_byte_and_truncated(response: bytes) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "cause"),
     [
+        (401, AuthenticationFailed, "http-auth-failed"),
         (407, AuthenticationFailed, "http-auth-failed"),
         (101, DestinationRefused, "http-refused"),
         (301, DestinationRefused, "http-refused"),

@@ -10,6 +10,7 @@ from mihomo_tproxy.codec.socks5 import (
     ADDRESS_TYPE_NOT_SUPPORTED,
     CONNECT,
     CONNECTION_REFUSED,
+    HOST_UNREACHABLE,
     UDP_ASSOCIATE,
     Socks5Server,
     SocksRequest,
@@ -123,11 +124,19 @@ def test_what_is_not_socks5(data: bytes, cause: str) -> None:
         trickle(Socks5Server(check), data)
 
 
-def test_an_unknown_address_is_answered() -> None:
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        (b"\x02", ADDRESS_TYPE_NOT_SUPPORTED),
+        (b"\x03\x00\x00\x50", HOST_UNREACHABLE),
+        (b"\x03\x03a b\x00\x50", HOST_UNREACHABLE),
+    ],
+)
+def test_an_address_we_cannot_use_is_answered(address: bytes, code: int) -> None:
     server = Socks5Server(None)
     with pytest.raises(RemoteProtocolError):
-        server.receive_data(b"\x05\x01\x00\x05\x01\x00\x02")
-    assert server.output == b"\x05\x00" + encode_reply(ADDRESS_TYPE_NOT_SUPPORTED)
+        server.receive_data(b"\x05\x01\x00\x05\x01\x00" + address)
+    assert server.output == b"\x05\x00" + encode_reply(code)
 
 
 @given(st.lists(st.binary(max_size=30), max_size=6), st.booleans())

@@ -1,6 +1,9 @@
-"""SOCKS5, the client's side, against bytes of RFC 1928 and against the server's side of ours."""
+"""SOCKS5, the client's side: against RFC 1928, what servers said, and the server's side of ours."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +26,7 @@ from mihomo_tproxy.errors import (
     RemoteProtocolError,
 )
 
+VECTORS = Path(__file__).parents[1] / "vectors/socks5_servers.json"
 CREDENTIALS = encode_credentials("user", "pass")
 ANSWERS = b"\x05\x00" + encode_reply(0, "192.0.2.1", 1080)
 
@@ -82,6 +86,30 @@ def test_byte_by_byte_and_truncated(status: bytes, host: str) -> None:
         assert caught.value.cause == "socks5-truncated"
         assert layer.feed(data[cut:] + b"x") == b"x"
         assert layer.bound == (host, 1)
+
+
+@pytest.mark.parametrize(
+    "case", json.loads(VECTORS.read_text())["cases"], ids=lambda case: case["server"]
+)
+def test_what_servers_said(case: dict) -> None:
+    credentials = CREDENTIALS if case["answers"][0] == "0502" else b""
+    answers = [bytes.fromhex(text) for text in case["answers"]]
+    layer = Socks5Connect("127.0.0.1", 1, credentials)
+    if case["command"] == "udp":
+        layer = Socks5Associate(credentials)
+    layer.begin()
+    for answer in answers[:-1]:
+        assert said(layer)
+        assert layer.feed(answer) == b""
+    assert said(layer)
+    if "cause" in case:
+        with pytest.raises(RemoteProtocolError) as caught:
+            layer.feed(answers[-1])
+        assert caught.value.cause == case["cause"]
+    else:
+        assert layer.feed(answers[-1]) == b""
+        assert layer.ready
+        assert layer.bound == tuple(case["bound"])
 
 
 @pytest.mark.parametrize("credentials", [b"", CREDENTIALS])

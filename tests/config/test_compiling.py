@@ -64,9 +64,9 @@ def test_the_worker_gets_the_whole_configuration():
 
 
 def test_log_levels_and_warnings_come_along():
-    made = compile_config(parse("log-level: silent\nmixed-port: 7890"))
+    made = compile_config(parse("log-level: silent\ndns: {}"))
     assert made.log_level > logging.CRITICAL
-    assert any("mixed-port" in warning for warning in made.warnings)
+    assert any("dns" in warning for warning in made.warnings)
 
 
 def test_a_file_that_is_wrong_raises_its_problems(tmp_path):

@@ -46,7 +46,9 @@ rules:
     assert found.allow_lan
     assert found.bind_address == "::1"
     assert not found.ipv6
-    assert (found.tproxy_port, found.routing_mark, found.interface_name) == (7893, 26, "eth0")
+    assert (found.routing_mark, found.interface_name) == (26, "eth0")
+    (tproxy,) = found.listeners
+    assert (tproxy.name, tproxy.hosts, tproxy.port) == ("DEFAULT-TPROXY", ("::1",), 7893)
     assert found.proxies == (
         ProxySpec("wan2", "direct", "eth1", 7, "ipv4", False),
         ProxySpec("never", "reject"),
@@ -160,7 +162,6 @@ rules: ["MATCH,DIRECT", "MATCH,REJECT"]
 """)
     assert found.warnings == (
         "line 7: rules: MATCH decides everything: 1 after it never apply",
-        "line 5: hosts: no effect in this version, which does not learn names",
         "line 6: gateway.bypas: unknown key, did you mean 'bypass'?",
         "ignored, no effect in this version: dns, external-controller",
         "line 2: tproxy-prot: unknown key, did you mean 'tproxy-port'?",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from mihomo_tproxy.inbound.tproxy import TcpListener, open_tcp
+from mihomo_tproxy.inbound.listener import open_tcp
+from mihomo_tproxy.inbound.tproxy import TcpListener
 from mihomo_tproxy.model.metadata import Decision
 from mihomo_tproxy.net.dial import Dialer
 from mihomo_tproxy.net.pipes import PipePool

@@ -89,6 +89,14 @@ def test_the_end_in_band_ends_the_stack_and_is_told_to_those_above():
     assert stack.ended
 
 
+def test_what_came_with_the_end_reaches_those_above_before_it():
+    stack = Stack([Lines(), Greeting()])
+    stack.begin()
+    assert stack.feed(b"welcome\nlast.") == b"last"
+    assert stack.ended
+    assert stack.ready
+
+
 def test_what_finish_says_and_whether_the_wire_ends():
     stack = Stack([Xor(), Lines()])
     stack.begin()

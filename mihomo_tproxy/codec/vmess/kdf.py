@@ -28,6 +28,7 @@ def _pads(key: bytes) -> tuple[bytes, bytes]:
 
 
 _ROOT_INNER, _ROOT_OUTER = map(sha256, _pads(b"VMess AEAD KDF"))
+_copy_root_outer: Final = _ROOT_OUTER.copy
 
 
 class Tail(NamedTuple):
@@ -52,25 +53,24 @@ class Kdf:
 
     def __init__(self, salt: bytes) -> None:
         inner, outer = _pads(salt)
-        self._inner = _ROOT_INNER.copy()
-        self._inner.update(inner)
-        self._outer = _ROOT_INNER.copy()
-        self._outer.update(outer)
+        state = _ROOT_INNER.copy()
+        state.update(inner)
+        self._inner = state.copy
+        state = _ROOT_INNER.copy()
+        state.update(outer)
+        self._outer = state.copy
 
     def derive(self, key: bytes) -> bytes:
         """KDF(key, salt), 32 bytes."""
-        state = self._inner.copy()
+        state = self._inner()
         state.update(key)
-        digest = state.digest()
-        state = _ROOT_OUTER.copy()
-        state.update(digest)
-        digest = state.digest()
-        state = self._outer.copy()
-        state.update(digest)
-        digest = state.digest()
-        state = _ROOT_OUTER.copy()
-        state.update(digest)
-        return state.digest()
+        outer = _copy_root_outer()
+        outer.update(state.digest())
+        state = self._outer()
+        state.update(outer.digest())
+        outer = _copy_root_outer()
+        outer.update(state.digest())
+        return outer.digest()
 
     def derive_along(self, key: bytes, tail: Tail) -> bytes:
         """KDF(key, salt, second, third), 32 bytes."""

@@ -12,17 +12,25 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.codec.address import encode_port_address
 from mihomo_tproxy.codec.layer import Layer, Packet, PacketLayer
+from mihomo_tproxy.codec.packet_addr import (
+    MAGIC_HOST,
+    MAGIC_PORT,
+    encode_packet_address,
+    parse_packet,
+)
 from mihomo_tproxy.codec.vmess.body import MAX_PACKET_PAYLOAD, ChunkOpener, ChunkSealer
 from mihomo_tproxy.codec.vmess.header import (
+    AUTHENTICATED_LENGTH,
+    CHUNK_MASKING,
+    CHUNK_STREAM,
+    GLOBAL_PADDING,
     KEY_BYTES,
     SEAL_RANDOM_BYTES,
     Account,
     Command,
-    Option,
     ResponseHeader,
     Security,
     encode_instruction,
-    response_key,
 )
 from mihomo_tproxy.errors import LocalProtocolError, RemoteProtocolError
 
@@ -49,15 +57,15 @@ class Profile(NamedTuple):
     random: Callable[[int], bytes]
     """That many bytes nobody can foresee."""
 
-    def option(self, command: Command) -> Option:
+    def option(self, command: Command) -> int:
         """The options of a request."""
         if self.security is Security.NONE:
-            return Option.CHUNK_STREAM if command is Command.UDP else Option(0)
-        option = Option.CHUNK_STREAM | Option.CHUNK_MASKING
+            return CHUNK_STREAM if command is Command.UDP else 0
+        option = CHUNK_STREAM | CHUNK_MASKING
         if self.global_padding:
-            option |= Option.GLOBAL_PADDING
+            option |= GLOBAL_PADDING
         if self.authenticated_length:
-            option |= Option.AUTHENTICATED_LENGTH
+            option |= AUTHENTICATED_LENGTH
         return option
 
 
@@ -96,9 +104,7 @@ class VmessLayer(Layer):
         self._profile = profile
         self._option = option
         self._request = key, iv
-        self._response: ResponseHeader | None = ResponseHeader(
-            response_key(key), response_key(iv), check
-        )
+        self._response: ResponseHeader | None = ResponseHeader(key, iv, check)
         self._sealer: ChunkSealer | None = None
         if option:
             self._sealer = ChunkSealer(profile.security, option, key, iv, profile.random)
@@ -115,11 +121,12 @@ class VmessLayer(Layer):
         return self._open(data, None)
 
     def _open(self, data: Buffer, ends: list[int] | None) -> Buffer:
-        if self._response is not None:
-            rest = self._response.feed(data)
+        response = self._response
+        if response is not None:
+            rest = response.feed(data)
             if rest is None:
                 return b""
-            self._begin_body()
+            self._begin_body(response)
             data = rest
         opener = self._opener
         if opener is None:
@@ -128,17 +135,13 @@ class VmessLayer(Layer):
         self.ended = opener.ended
         return payload
 
-    def _begin_body(self) -> None:
+    def _begin_body(self, response: ResponseHeader) -> None:
         self._response = None
         if not self._option:
             self.transparent = True
             return
-        key, iv = self._request
         self._opener = ChunkOpener(
-            self._profile.security,
-            self._option,
-            (response_key(key), response_key(iv)),
-            self._request,
+            self._profile.security, self._option, (response.key, response.iv), self._request
         )
 
     def feed_eof(self) -> None:
@@ -175,14 +178,14 @@ class VmessLayer(Layer):
 
 
 class VmessPacketLayer(VmessLayer, PacketLayer):
-    """Datagrams to and from one destination."""
+    """Datagrams to and from one remote."""
 
-    __slots__ = ("_destination",)
+    __slots__ = ("_remote",)
 
     def __init__(self, profile: Profile, host: str, port: int) -> None:
         """Raises LocalProtocolError when the host cannot be written."""
         super().__init__(profile, host, port, Command.UDP)
-        self._destination = host, port
+        self._remote = host, port
 
     def feed_packets(self, data: Buffer) -> list[Packet]:
         """Take wire bytes; the datagrams completed by them.
@@ -191,10 +194,10 @@ class VmessPacketLayer(VmessLayer, PacketLayer):
             AuthenticationFailed: the answer is not to us, or was tampered with.
             RemoteProtocolError: it is no VMess.
         """
-        host, port = self._destination
-        return [Packet(payload, host, port) for payload in self._open_packets(data)]
+        host, port = self._remote
+        return [Packet(payload, host, port) for payload in self._open_chunks(data)]
 
-    def _open_packets(self, data: Buffer) -> list[Buffer]:
+    def _open_chunks(self, data: Buffer) -> list[Buffer]:
         ends: list[int] = []
         payload = self._open(data, ends)
         if len(ends) == 1:
@@ -206,13 +209,41 @@ class VmessPacketLayer(VmessLayer, PacketLayer):
         """The wire bytes of one datagram.
 
         Raises:
-            LocalProtocolError: it is empty, too long, or not for the destination of the stream.
+            LocalProtocolError: it is empty, too long, or not for the remote of the stream.
         """
-        if (host, port) != self._destination:
-            raise LocalProtocolError("vmess-other-remote", "the stream has one destination")
-        return self._seal_packet(data)
+        if (host, port) != self._remote:
+            raise LocalProtocolError("vmess-other-remote", f"{host}:{port}, not the stream's")
+        return self._seal_datagram(data)
 
-    def _seal_packet(self, data: Buffer) -> Buffer:
-        if not 0 < len(data) <= MAX_PACKET_PAYLOAD:
-            raise LocalProtocolError("datagram-too-long", f"a datagram of {len(data)} bytes")
+    def _seal_datagram(self, data: Buffer) -> Buffer:
+        if not data:
+            raise LocalProtocolError("datagram-empty", "it would end the stream")
+        if len(data) > MAX_PACKET_PAYLOAD:
+            raise LocalProtocolError("datagram-too-long", f"{len(data)} bytes")
         return self._seal_chunk(data)
+
+
+class VmessPacketAddrLayer(VmessPacketLayer):
+    """Datagrams with their remotes: to packet-addr's magic host."""
+
+    __slots__ = ()
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile, MAGIC_HOST, MAGIC_PORT)
+
+    def feed_packets(self, data: Buffer) -> list[Packet]:
+        """Take wire bytes; the datagrams completed by them.
+
+        Raises:
+            AuthenticationFailed: the answer is not to us, or was tampered with.
+            RemoteProtocolError: it is no VMess, or a datagram has no address.
+        """
+        return [parse_packet(payload) for payload in self._open_chunks(data)]
+
+    def seal_packet(self, data: Buffer, host: str, port: int) -> Buffer:
+        """The wire bytes of one datagram.
+
+        Raises:
+            LocalProtocolError: it is too long, or the remote is a name.
+        """
+        return self._seal_datagram(encode_packet_address(host, port) + data)

@@ -1,4 +1,7 @@
-"""`type: socks5`: wiki.metacubex.one/config/proxies/socks."""
+"""`type: socks5`: wiki.metacubex.one/config/proxies/socks.
+
+mihomo 1.19 passes over `sni` here and always names the server; an entry that has one means it.
+"""
 
 from __future__ import annotations
 

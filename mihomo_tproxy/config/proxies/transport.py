@@ -31,6 +31,7 @@ _GRPC_WITHOUT_EFFECT: Final = ("ping-interval", "max-connections", "min-streams"
 _EARLY_HEADER: Final = "Sec-WebSocket-Protocol"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*\Z")
+_VISIBLE: Final = re.compile(r"[!-~]*\Z")
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 _HANDSHAKE_HEADERS: Final = frozenset(
     {"connection", "upgrade", "sec-websocket-key", "sec-websocket-version"}
@@ -131,7 +132,7 @@ def _parse_http(options: Section, server: str) -> HttpSpec:
 def _parse_h2(options: Section, server: str) -> H2Spec:
     hosts = tuple(_texts(options, "host"))
     for host in hosts:
-        if not host or not host.isascii() or not _VALUE.match(host):
+        if not host or not _VISIBLE.match(host):
             options.problem("host", f"{host!r} is no host")
     return H2Spec(hosts=hosts or ("www.example.com",), path=_path(options.text("path")))
 
@@ -144,9 +145,10 @@ def _parse_grpc(options: Section, server: str) -> GrpcSpec:
     agent = options.text("grpc-user-agent")
     if not agent.isascii() or not _VALUE.match(agent):
         options.problem("grpc-user-agent", "not a header value")
-    return GrpcSpec(
-        service_name=options.text("grpc-service-name") or "GunService", user_agent=agent
-    )
+    service = options.text("grpc-service-name")
+    if not _VISIBLE.match(service):
+        options.problem("grpc-service-name", f"{service!r} is not part of a path")
+    return GrpcSpec(service_name=service or "GunService", user_agent=agent)
 
 
 _PARSERS: Final[dict[str, Callable[[Section, str], TransportSpec]]] = {
