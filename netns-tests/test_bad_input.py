@@ -216,11 +216,11 @@ def test_marks_and_tables_of_others_are_avoided(quiet_rig, rules):
 
 
 def test_unknown_keys_warn_and_do_not_stop_it(quiet_rig):
-    config = {"rulez": [], "port": 7890, "rules": ["MATCH,DIRECT"], "gateway": {"wokers": 2}}
+    config = {"rulez": [], "dns": {}, "rules": ["MATCH,DIRECT"], "gateway": {"wokers": 2}}
     with Gateway(quiet_rig, config) as gateway:
         assert "rules" in next(x for x in gateway.output.splitlines() if "rulez" in x)
         assert "workers" in next(x for x in gateway.output.splitlines() if "wokers" in x)
-        assert "ignored, no effect in this version: port" in gateway.output
+        assert "ignored, no effect in this version: dns" in gateway.output
 
 
 def test_check_says_the_same_without_privileges(quiet_rig):

@@ -19,7 +19,8 @@ START, DEFAULTS = (block for block in BLOCKS if "gateway:" in block)
 def test_the_first_configuration_is_valid_and_free_of_warnings():
     config = parse(START)
     assert config.warnings == ()
-    assert len(config.rules) == 4
+    assert len(config.rules) == 5
+    assert [proxy.type for proxy in config.proxies] == ["trojan"]
 
 
 def test_the_gateway_block_shows_the_defaults():

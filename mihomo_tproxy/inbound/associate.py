@@ -7,8 +7,8 @@ client's address count, and from the port that the first of them came from. Rule
 destination, names stay names; replies come from whoever sends them.
 
 Invariants: the association ends with its TCP connection; destinations are capped, the oldest go
-first, and each is forgotten when nothing was sent there for the UDP timeout; with the last one its
-links go too; a datagram that fails is counted and lost.
+first, and each is forgotten when nothing went there or came from there for the UDP timeout; when
+nothing moves at all the links go too; a datagram that fails is counted and lost.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ DESTINATION_LIMIT: Final = 256
 REMOTE_LIMIT: Final = 1024
 """Remotes whose header is remembered."""
 TURN_DATAGRAMS: Final = 64
+_KEY_AT: Final = 2
+"""The key of a destination is its header from the fragment number on."""
 _MIN_DATAGRAM: Final = 7
 _IPV4_HEADER: Final = 10
 _IPV6_HEADER: Final = 22
@@ -62,8 +64,8 @@ class Association:
     """One client's datagrams; a `reactor.Handler` of both sockets and a `PacketSink`."""
 
     __slots__ = (
-        *("_client", "_destinations", "_headers", "_inbound", "_links", "_peer", "_replies"),
-        *("_round", "_sock", "_source", "_user", "deadline"),
+        *("_client", "_destinations", "_headers", "_heard", "_inbound", "_links", "_peer"),
+        *("_replies", "_round", "_sock", "_source", "_user", "deadline"),
     )
 
     def __init__(
@@ -86,7 +88,9 @@ class Association:
         self._user = user
         self._peer: SocketAddress | None = None
         self._destinations: dict[bytes, Destination] = {}
-        self._headers: dict[SocketAddress, bytes] = {}
+        self._headers: dict[SocketAddress, tuple[bytes, bytes]] = {}
+        """The header of a remote's datagrams, and the key of the destination that it is."""
+        self._heard = 0.0
         self._links: dict[Outbound, PacketLink] = {}
         self._replies = inbound.tracker.traffic("", Network.UDP)
         self._round = 0
@@ -127,31 +131,38 @@ class Association:
         peer, tracker = self._peer, self._inbound.tracker
         if peer is None or self._client is None:
             return
-        header = self._headers.get(remote)
+        known = self._headers.get(remote)
         try:
-            if header is None:
-                header = self._header_of(remote)
-            self._sock.sendmsg((header, data), (), MSG_DONTWAIT, peer)
+            if known is None:
+                known = self._header_of(remote)
+            self._sock.sendmsg((known[0], data), (), MSG_DONTWAIT, peer)
         except ProtocolError as error:
             tracker.count(error.cause)
         except OSError as error:
             tracker.count(cause_of(error.errno, "udp-client"))
         else:
             tracker.datagrams_down += 1
-            self._replies.down += len(data)
+            self._heard = now = self._inbound.reactor.now
+            destination = self._destinations.get(known[1])
+            if destination is None:
+                self._replies.down += len(data)
+            else:
+                destination.active = now
+                destination.traffic.down += len(data)
 
     def on_again(self) -> None:
         """Never asked for: readiness is level-triggered."""
 
     def expire(self, now: float) -> None:
-        """Forget the destinations that nothing was sent to for long."""
+        """Forget the destinations that nothing went to or came from for long."""
         timeout = self._inbound.tunnel.nat.udp_timeout_s
         for key, each in list(self._destinations.items()):
             if each.active + timeout <= now:
                 self._forget(key)
         if self._destinations:
-            oldest = min(each.active for each in self._destinations.values())
-            self.deadline = oldest + timeout
+            self.deadline = timeout + min(each.active for each in self._destinations.values())
+        elif self._heard + timeout > now:
+            self.deadline = timeout + self._heard
         else:
             self._close_links()
             self.deadline = NEVER
@@ -202,7 +213,7 @@ class Association:
             offset = _IPV6_HEADER
         else:
             offset = _MIN_DATAGRAM + data[4] if kind == SOCKS_NAME else _MIN_DATAGRAM
-        header = bytes(data[2:offset])
+        header = bytes(data[_KEY_AT:offset])
         destination = self._destinations.get(header)
         if destination is None:
             destination = self._open(header, data)
@@ -257,12 +268,12 @@ class Association:
             self._links[outbound] = link
         return link
 
-    def _header_of(self, remote: SocketAddress) -> bytes:
+    def _header_of(self, remote: SocketAddress) -> tuple[bytes, bytes]:
         if len(self._headers) >= REMOTE_LIMIT:
             del self._headers[next(iter(self._headers))]
         header = b"\0\0\0" + encode_socks_address(remote[0], remote[1])
-        self._headers[remote] = header
-        return header
+        known = self._headers[remote] = (header, header[_KEY_AT:])
+        return known
 
     def _forget(self, key: bytes) -> None:
         self._inbound.tracker.session_closed(self._destinations.pop(key).traffic)

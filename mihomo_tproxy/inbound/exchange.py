@@ -20,15 +20,14 @@ from select import EPOLLOUT
 from socket import socketpair
 from typing import TYPE_CHECKING, Final
 
-from mihomo_tproxy.codec.http1 import HeadReader, parse_request, parse_response, persistent
-from mihomo_tproxy.codec.http1_body import BodyReader, ChunkedBody, request_body, response_body
+from mihomo_tproxy.codec.http1 import HeadReader, parse_request, parse_response
 from mihomo_tproxy.errors import ProtocolError, RemoteProtocolError
 from mihomo_tproxy.inbound.answers import ConnectAnswer, PlainAnswer, http_error, http_refusal
 from mihomo_tproxy.inbound.end import End
 from mihomo_tproxy.inbound.handshake import HANDSHAKE_S, Farewell
 from mihomo_tproxy.inbound.http_request import (
     SWITCHING_PROTOCOLS,
-    Forward,
+    Exchange,
     authenticate,
     connect_metadata,
     forward_request,
@@ -49,46 +48,7 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S: Final = 60.0
 """How long a client may stay between two requests."""
-_REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _ANSWER: Final = PlainAnswer()
-
-
-class Exchange:
-    """One request and its response."""
-
-    __slots__ = ("body", "forward", "keep", "method", "minor", "repeatable", "response", "reusable")
-
-    def __init__(self, request: RequestHead, forward: Forward) -> None:
-        """A request that is about to be sent.
-
-        Raises:
-            RemoteProtocolError: its end cannot be told for sure.
-        """
-        self.method = request.method
-        self.minor = request.minor
-        self.forward = forward
-        self.body = request_body(request)
-        self.keep = request.minor > 0 and persistent(request)
-        """The client's connection outlives the response."""
-        self.response: BodyReader | None = None
-        """The body of the response, once its head is here."""
-        self.reusable = False
-        """The server's connection outlives it."""
-        self.repeatable = request.method in _REPEATABLE and self.body.done
-
-    def answer(self, head: ResponseHead) -> bytes:
-        """Take the head of the response; the head for the client.
-
-        Raises:
-            RemoteProtocolError: its end cannot be told for sure.
-        """
-        body = response_body(head, self.method)
-        if not self.minor and isinstance(body, ChunkedBody):
-            raise RemoteProtocolError("http-bad-framing", "chunks for an HTTP/1.0 client")
-        self.keep = self.keep and self.body.done and not body.until_close
-        self.reusable = persistent(head) and self.body.done and not body.until_close
-        self.response = body
-        return forward_response(head, close=not self.keep)
 
 
 class PlainProxy:
@@ -117,6 +77,7 @@ class PlainProxy:
         """Nothing follows what waits for the client."""
         self._closed = False
         self.deadline = NEVER
+        inbound.clients += 1
 
     def begin(self, request: RequestHead, rest: bytes) -> None:
         """Serve the first request, of which `rest` came with the head."""
@@ -150,7 +111,7 @@ class PlainProxy:
         """Close both connections at once, the client's by RST if there is a cause."""
         if self._closed:
             return
-        self._closed = True
+        self._leave()
         if cause:
             self._inbound.tracker.count(cause)
             reset_on_close(self._client.sock)
@@ -209,9 +170,8 @@ class PlainProxy:
             user = authenticate(inbound, source, request)
             if request.method == "CONNECT":
                 metadata = connect_metadata(inbound, source, request, user)
-                self._closed = True
+                self._leave()
                 self._drop_server()
-                self._client.mute()
                 answer = ConnectAnswer(rest)
                 inbound.tunnel.handle_request(self._client.sock, metadata, answer)
                 return
@@ -360,6 +320,12 @@ class PlainProxy:
         else:
             self.abort(cause)
 
+    def _leave(self) -> None:
+        """The client is nobody's, or somebody else's, from now on."""
+        self._closed = True
+        self._inbound.clients -= 1
+        self._client.mute()
+
     def _join(self, rest: bytes) -> None:
         """From now on the two connections are one; what is held of either goes first."""
         server, client = self._server, self._client
@@ -372,9 +338,8 @@ class PlainProxy:
             return
         context = self._inbound.context
         traffic = context.tracker.traffic("", Network.TCP)
-        client.mute()
         server.mute()
-        self._closed = True
+        self._leave()
         context.tracker.flow_opened(traffic)
         Flow(context, server.sock, client.sock, traffic)
 
@@ -386,9 +351,8 @@ class PlainProxy:
         if client.broken:
             self.abort("http-reset")
         elif self._closing and not client.waiting:
-            self._closed = True
+            self._leave()
             self._drop_server()
-            client.mute()
             Farewell(self._inbound, client.sock, b"")
         else:
             try:

@@ -59,8 +59,9 @@ class Handshake:
         if data:
             self._take(data)
         if self.client is not None:
-            self._watched = True
             self.inbound.reactor.watch(self.client.fileno(), self, READABLE)
+            self.inbound.clients += 1
+            self._watched = True
 
     def on_event(self, fd: int, events: int) -> None:
         """The client said something, or ended."""
@@ -100,6 +101,7 @@ class Handshake:
         client, self.client = self.client, None
         if client is not None and self._watched:
             self.inbound.reactor.forget(client.fileno())
+            self.inbound.clients -= 1
         return client
 
     def hand_over(self, metadata: Metadata, answer: Answer | None) -> None:
@@ -157,7 +159,10 @@ class Farewell:
             client.shutdown(SHUT_WR)
             inbound.reactor.watch(client.fileno(), self, READABLE)
         except OSError:
-            self.abort("")
+            inbound.reactor.retire(client)
+            self._client = None
+        else:
+            inbound.clients += 1
 
     def on_event(self, fd: int, events: int) -> None:
         """The client goes on, or ends."""
@@ -185,4 +190,5 @@ class Farewell:
         """Close."""
         client, self._client = self._client, None
         if client is not None:
+            self._inbound.clients -= 1
             self._inbound.reactor.retire(client)

@@ -1,4 +1,4 @@
-"""What a proxy makes of HTTP heads: who asks, for what, and what is passed on (RFC 9110, 7.6)."""
+"""What a proxy makes of HTTP heads: who asks, for what, what is passed on (RFC 9110, 7.6)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from mihomo_tproxy.codec.http1 import (
     encode_response,
     end_to_end,
     field_values,
+    persistent,
 )
-from mihomo_tproxy.codec.http1_body import request_body
+from mihomo_tproxy.codec.http1_body import BodyReader, ChunkedBody, request_body, response_body
 from mihomo_tproxy.codec.http1_target import parse_absolute, parse_authority, parse_basic
 from mihomo_tproxy.errors import AuthenticationFailed, RemoteProtocolError
 from mihomo_tproxy.model.enums import InboundType, Network
@@ -27,6 +28,7 @@ _TCP: Final = Network.TCP
 _HTTP: Final = InboundType.HTTP
 _HTTPS: Final = InboundType.HTTPS
 _SCHEMES: Final = ("http", "ws")
+_REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Forward(NamedTuple):
@@ -36,6 +38,44 @@ class Forward(NamedTuple):
     wire: bytes
     upgrade: bool
     """The client wants to speak another protocol."""
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = ("body", "forward", "keep", "method", "minor", "repeatable", "response", "reusable")
+
+    def __init__(self, request: RequestHead, forward: Forward) -> None:
+        """A request that is about to be sent.
+
+        Raises:
+            RemoteProtocolError: its end cannot be told for sure.
+        """
+        self.method = request.method
+        self.minor = request.minor
+        self.forward = forward
+        self.body = request_body(request)
+        self.keep = request.minor > 0 and persistent(request)
+        """The client's connection outlives the response."""
+        self.response: BodyReader | None = None
+        """The body of the response, once its head is here."""
+        self.reusable = False
+        """The server's connection outlives it."""
+        self.repeatable = request.method in _REPEATABLE and self.body.done
+
+    def answer(self, head: ResponseHead) -> bytes:
+        """Take the head of the response; the head for the client.
+
+        Raises:
+            RemoteProtocolError: its end cannot be told for sure.
+        """
+        body = response_body(head, self.method)
+        if not self.minor and isinstance(body, ChunkedBody):
+            raise RemoteProtocolError("http-bad-framing", "chunks for an HTTP/1.0 client")
+        self.keep = self.keep and self.body.done and not body.until_close
+        self.reusable = persistent(head) and self.body.done and not body.until_close
+        self.response = body
+        return forward_response(head, close=not self.keep)
 
 
 def authenticate(inbound: Inbound, source: SocketAddress, request: RequestHead) -> bytes:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 DEFER_S: Final = 5
 """How long the kernel keeps a silent client to itself."""
+CLIENT_LIMIT: Final = 4096
+"""Clients of one listener that are talked to at a time; flows are not counted here."""
 
 
 class Inbound(Acceptor):
@@ -49,6 +51,8 @@ class Inbound(Acceptor):
         self.reactor = context.reactor
         self.tracker = context.tracker
         self.tunnel = tunnel
+        self.clients = 0
+        """Clients that are talked to here: in a handshake, or between plain requests."""
         self.associations = 0
         """UDP associations that are open."""
         self.configure(context, spec, access)
@@ -68,6 +72,9 @@ class Inbound(Acceptor):
         gate, reactor = self.gate, self.reactor
         if not gate.open and not gate.admits(source[0]):
             self.refuse(client, "not-allowed")
+            return
+        if self.clients >= CLIENT_LIMIT:
+            self.refuse(client, "client-limit")
             return
         try:
             got = client.recv_into(reactor.buffer, 0, MSG_DONTWAIT)

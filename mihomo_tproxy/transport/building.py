@@ -6,12 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.transport import GrpcSpec, HttpSpec, WebSocketSpec
-from mihomo_tproxy.transport.grpc import GrpcLayer, grpc_opening
-from mihomo_tproxy.transport.h2 import H2Layer, h2_openings
-from mihomo_tproxy.transport.http import HttpLayer, HttpRequest
-from mihomo_tproxy.transport.httpupgrade import HttpUpgradeLayer
-from mihomo_tproxy.transport.upgrade import UpgradeRequest
-from mihomo_tproxy.transport.websocket import WebSocketLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +25,30 @@ def transport_factory(
         port: the server's.
         tls: whether TLS is below.
     """
+    # Each transport is imported where it is used: HPACK and hashes are megabytes.
     if isinstance(spec, WebSocketSpec):
-        request = UpgradeRequest(spec)
-        if spec.http_upgrade:
-            return partial(HttpUpgradeLayer, request, spec.http_upgrade_fast_open)
-        return partial(WebSocketLayer, request)
+        return _upgrade_factory(spec)
     if isinstance(spec, HttpSpec):
+        from mihomo_tproxy.transport.http import HttpLayer, HttpRequest
+
         return partial(HttpLayer, HttpRequest(spec))
     if isinstance(spec, GrpcSpec):
+        from mihomo_tproxy.transport.grpc import GrpcLayer, grpc_opening
+
         return partial(GrpcLayer, grpc_opening(spec, server, port, tls))
+    from mihomo_tproxy.transport.h2 import H2Layer, h2_openings
+
     return partial(H2Layer, h2_openings(spec, tls))
+
+
+def _upgrade_factory(spec: WebSocketSpec) -> Callable[[], Layer]:
+    from mihomo_tproxy.transport.upgrade import UpgradeRequest
+
+    request = UpgradeRequest(spec)
+    if spec.http_upgrade:
+        from mihomo_tproxy.transport.httpupgrade import HttpUpgradeLayer
+
+        return partial(HttpUpgradeLayer, request, spec.http_upgrade_fast_open)
+    from mihomo_tproxy.transport.websocket import WebSocketLayer
+
+    return partial(WebSocketLayer, request)

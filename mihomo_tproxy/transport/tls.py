@@ -91,13 +91,18 @@ class TlsClient:
         """The layer of a new connection."""
         return TlsLayer(self)
 
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """The session that a new connection should offer, None for now."""
+        return self._session
+
     def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """OpenSSL's side of a new connection, which offers the session."""
         return self._context.wrap_bio(
             incoming, outgoing, server_hostname=self._name, session=self._session
         )
 
-    def check(self, connection: ssl.SSLObject) -> None:
+    def check(self, connection: ssl.SSLObject, offered: ssl.SSLSession | None) -> None:
         """Judge a finished handshake, as far as OpenSSL did not.
 
         Raises:
@@ -105,11 +110,12 @@ class TlsClient:
         """
         if connection.session_reused:
             return  # of a connection that passed
-        self._session = None
+        if offered is self._session:
+            self._session = None
         spec = self._spec
         if spec.fingerprint:
             check_fingerprint(connection, spec.fingerprint, _name_to_check(spec))
-        elif spec.name_cert_verify and not spec.skip_cert_verify:
+        elif spec.name_cert_verify:
             check_name(connection, spec.name_cert_verify)
 
     def keep_session(self, connection: ssl.SSLObject) -> None:
@@ -126,7 +132,7 @@ class TlsClient:
 class TlsLayer(Layer):
     """The client's side of one TLS connection."""
 
-    __slots__ = ("_client", "_connection", "_incoming", "_outgoing", "_session_due")
+    __slots__ = ("_client", "_connection", "_first", "_incoming", "_offered", "_outgoing")
 
     def __init__(self, client: TlsClient) -> None:
         super().__init__()
@@ -134,8 +140,9 @@ class TlsLayer(Layer):
         self._client = client
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._offered = client.session
         self._connection = client.wrap(self._incoming, self._outgoing)
-        self._session_due = True
+        self._first = True
 
     @property
     def resumed(self) -> bool:
@@ -179,9 +186,9 @@ class TlsLayer(Layer):
             raise _translate(error, shaken=self.ready) from None
         if not pieces:
             return b""
-        if self._session_due:
-            self._session_due = False
-            self._client.keep_session(self._connection)
+        if self._first:
+            self._first = False
+            self._after_first()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def feed_eof(self) -> None:
@@ -194,9 +201,16 @@ class TlsLayer(Layer):
             raise RemoteProtocolError("tls-eof", "the server hung up during the handshake")
 
     def seal(self, payload: Buffer) -> Buffer:
-        """The records of payload, behind what is left of the handshake."""
+        """The records of payload, behind what is left of the handshake.
+
+        Raises:
+            RemoteProtocolError: this connection's keys may not be used for any more of them.
+        """
         if payload:
-            self._connection.write(payload)
+            try:
+                self._connection.write(payload)
+            except ssl.SSLError as error:
+                raise _translate(error, shaken=True) from None
         return self._outgoing.read()
 
     def finish(self) -> Buffer:
@@ -206,6 +220,16 @@ class TlsLayer(Layer):
         except ssl.SSLError:
             pass  # it waits for the server's own, which `feed` will see
         return self._outgoing.read()
+
+    def _after_first(self) -> None:
+        """The tickets have come: servers send them before their first payload."""
+        self._client.keep_session(self._connection)
+        try:
+            # A ticket leaves OpenSSL with a write buffer of 17 KB, which the next write gives back;
+            # but a connection may have nothing more to say for long. This puts nothing on the wire.
+            self._connection.write(b"")
+        except ssl.SSLError:
+            pass  # our side is finished already
 
     def _take(self, data: Buffer, pieces: list[bytes]) -> None:
         """A slice of the wire; adds the payload of each record that it completes.
@@ -241,12 +265,13 @@ class TlsLayer(Layer):
         except ssl.SSLWantReadError:
             self.output += self._outgoing.read()
             return
-        self._client.check(self._connection)
+        self._client.check(self._connection, self._offered)
+        self._offered = None
         self.ready = True
 
 
 def _context_of(spec: TlsSpec) -> ssl.SSLContext:
-    verify = not (spec.skip_cert_verify or spec.fingerprint)
+    verify = not spec.fingerprint and bool(spec.name_cert_verify or not spec.skip_cert_verify)
     match = verify and not spec.name_cert_verify
     key = (verify, match, spec.alpn, spec.certificate, spec.private_key)
     context = _contexts.get(key)

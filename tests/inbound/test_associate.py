@@ -219,6 +219,32 @@ def test_quiet_destinations_are_forgotten_but_not_the_association():
         assert rig.tracker.udp_live == 1
 
 
+def test_replies_keep_a_destination():
+    with InboundRig("socks") as rig:
+        client, server = Client(rig), remote(rig)
+        client.send(b"x", *server.getsockname())
+        sender = expect_at(rig, server, b"x")
+        for _ in range(4):
+            rig.later(rig.tunnel.nat.udp_timeout_s * 0.6)
+            server.sendto(b"y", sender)
+            assert client.receive() == (b"y", server.getsockname())
+        assert rig.tracker.udp_live == 1
+
+
+def test_replies_of_others_keep_the_port():
+    with InboundRig("socks") as rig:
+        client, server, other = Client(rig), remote(rig), remote(rig)
+        client.send(b"x", *server.getsockname())
+        sender = expect_at(rig, server, b"x")
+        for _ in range(4):
+            rig.later(rig.tunnel.nat.udp_timeout_s * 0.6)
+            other.sendto(b"y", sender)
+            assert client.receive() == (b"y", other.getsockname())
+        assert rig.tracker.udp_live == 0
+        client.send(b"x", *server.getsockname())
+        assert expect_at(rig, server, b"x") == sender
+
+
 def test_destinations_are_capped(monkeypatch):
     monkeypatch.setattr(associate, "DESTINATION_LIMIT", 3)
     monkeypatch.setattr(associate, "REMOTE_LIMIT", 3)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 
+import pytest
 from support.inbound import InboundRig
 
-from mihomo_tproxy.inbound import handshake
+from mihomo_tproxy.inbound import handshake, inbound
 from mihomo_tproxy.inbound.handshake import FAREWELL_S
 
 BAD = b"GET / HTTP/1.1\r\n\r\n"
@@ -69,3 +70,38 @@ def test_shutdown_ends_handshakes_and_farewells():
         assert rig.read_until_end(refused) == b"\x05\xff"
     assert rig.tracker.errors["shutdown"] == 1
     assert half.fileno() == -1
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        *(b"", b"\x05", b"\x05\x01\x01", b"GET", BAD, b"\x05\x01\x00\x05\x03\0\1" + bytes(6)),
+        *(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\n\r\n", b"GET http://127.0.0.1:1/ HTTP/1.1\r\n\r\n"),
+        b"GET http://127.0.0.1:1/ HTTP/1.1\r\nConnection: close\r\n\r\n",
+    ],
+)
+def test_clients_are_counted_while_they_are_talked_to(talk):
+    with InboundRig("mixed") as rig:
+        rig.inbound._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
+        client = rig.client()
+        rig.turn_until(lambda: rig.inbound.clients == 1)
+        if talk:
+            client.sendall(talk)
+            rig.turn(0.005)
+        client.close()
+        rig.turn_until(lambda: rig.inbound.clients == 0)
+        assert rig.reactor.crashes == 0
+
+
+def test_clients_are_capped(monkeypatch):
+    monkeypatch.setattr(inbound, "CLIENT_LIMIT", 2)
+    with InboundRig("mixed") as rig:
+        first, _ = rig.client(b"\x05"), rig.client(b"\x05")
+        rig.turn_until(lambda: rig.inbound.clients == 2)
+        third = rig.client(b"\x05\x01\x00")
+        rig.wait_error("client-limit")
+        with pytest.raises(ConnectionResetError):
+            rig.read_until_end(third)
+        first.close()
+        rig.turn_until(lambda: rig.inbound.clients == 1)
+        rig.expect(rig.client(b"\x05\x01\x00"), b"\x05\x00")

@@ -51,6 +51,8 @@ def connect(client: TlsClient, context: ssl.SSLContext) -> tuple[TlsLayer, TlsPe
     wire = peer.feed(bytes(layer.seal(b"request")))
     assert peer.received == b"request"
     assert layer.feed(wire + peer.seal(b"answer")) == b"answer"
+    assert layer.output == b""
+    assert layer.seal(b"") == b""
     return layer, peer
 
 
@@ -130,12 +132,12 @@ def test_a_session_is_taken_now_and_then() -> None:
     now = Now()
     client, context = TlsClient(SPEC, now), server_context()
     connect(client, context)
-    first = client._session
+    first = client.session
     connect(client, context)
-    assert client._session is first
+    assert client.session is first
     now.seconds += REFRESH_S
     connect(client, context)
-    assert client._session is not first
+    assert client.session is not first
     assert connect(client, context)[0].resumed
 
 
@@ -146,10 +148,20 @@ def test_a_session_that_the_server_forgot_is_dropped() -> None:
     restarted = server_context()
     layer, _ = connect(client, restarted)
     assert not layer.resumed
-    assert client._session is None
+    assert client.session is None
     now.seconds += REFRESH_S
     connect(client, restarted)
     assert connect(client, restarted)[0].resumed
+
+
+def test_connections_that_began_before_the_first_session() -> None:
+    client, context = TlsClient(SPEC), server_context()
+    early = [client.layer() for _ in range(3)]
+    connect(client, context)
+    for layer in early:
+        shake_hands(layer, TlsPeer(context))
+        assert not layer.resumed
+    assert connect(client, context)[0].resumed
 
 
 def test_a_server_without_sessions() -> None:
@@ -237,7 +249,9 @@ def test_another_name_to_check() -> None:
     connect(TlsClient(spec), context)
     assert names == [NAME]
     assert refusal(spec, server_context()).cause == "tls-certificate"
-    connect(TlsClient(replace(spec, skip_cert_verify=True)), server_context())
+    assert (
+        refusal(replace(spec, skip_cert_verify=True), server_context()).cause == "tls-certificate"
+    )
     stranger = trustme.CA().issue_cert("behind.test")
     assert refusal(spec, server_context(stranger)).cause == "tls-certificate"
 
@@ -266,6 +280,18 @@ def test_the_end() -> None:
     assert layer.ended
     assert layer.feed(b"\x17garbage") == b""
     layer.feed_eof()
+
+
+@both_versions
+def test_an_end_before_the_first_answer(highest: ssl.TLSVersion) -> None:
+    client, context = TlsClient(SPEC), server_context(highest=highest)
+    layer, peer = client.layer(), TlsPeer(context)
+    shake_hands(layer, peer)
+    wire = peer.feed(bytes(layer.seal(b"request")) + bytes(layer.finish()))
+    assert peer.closed
+    assert layer.feed(wire + peer.seal(b"answer") + peer.close()) == b"answer"
+    assert layer.output == b""
+    assert connect(client, context)[0].resumed
 
 
 @both_versions

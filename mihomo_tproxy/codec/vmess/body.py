@@ -23,7 +23,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHAKE128, XOFHash
 
-from mihomo_tproxy.codec.vmess.header import KEY_BYTES, TAG_BYTES, Option, Security
+from mihomo_tproxy.codec.vmess.header import (
+    AUTHENTICATED_LENGTH,
+    CHUNK_MASKING,
+    GLOBAL_PADDING,
+    KEY_BYTES,
+    TAG_BYTES,
+    Security,
+)
 from mihomo_tproxy.codec.vmess.kdf import Kdf
 from mihomo_tproxy.errors import AuthenticationFailed, RemoteProtocolError
 
@@ -108,7 +115,7 @@ class ChunkSealer:
     def __init__(
         self,
         security: Security,
-        option: Option,
+        option: int,
         key: bytes,
         iv: bytes,
         random: Callable[[int], bytes],
@@ -117,11 +124,11 @@ class ChunkSealer:
         self._aead = aead(security, key)
         self._lengths: Aead | None = None
         self._head = _PLAIN_HEAD
-        if option & Option.AUTHENTICATED_LENGTH:
+        if option & AUTHENTICATED_LENGTH:
             self._lengths = length_aead(security, key)
             self._head = _SEALED_HEAD
-        self._masks = Masks(iv) if option & Option.CHUNK_MASKING else None
-        self._padded = bool(option & Option.GLOBAL_PADDING)
+        self._masks = Masks(iv) if option & CHUNK_MASKING else None
+        self._padded = bool(option & GLOBAL_PADDING)
         self._iv = iv[2:12]
         self._began = False
         self._count = 0
@@ -190,7 +197,7 @@ class ChunkOpener:
     def __init__(
         self,
         security: Security,
-        option: Option,
+        option: int,
         response: tuple[bytes, bytes],
         request: tuple[bytes, bytes],
     ) -> None:
@@ -199,11 +206,11 @@ class ChunkOpener:
         self._aead = aead(security, key)
         self._lengths: Aead | None = None
         self._head = _PLAIN_HEAD
-        if option & Option.AUTHENTICATED_LENGTH:
+        if option & AUTHENTICATED_LENGTH:
             self._lengths = length_aead(security, request[0])
             self._head = _SEALED_HEAD
-        self._masks = Masks(iv) if option & Option.CHUNK_MASKING else None
-        self._padded = bool(option & Option.GLOBAL_PADDING)
+        self._masks = Masks(iv) if option & CHUNK_MASKING else None
+        self._padded = bool(option & GLOBAL_PADDING)
         self._iv = iv[2:12]
         self._length_iv = request[1][2:12]
         self._count = 0

@@ -20,11 +20,14 @@ from mihomo_tproxy.codec.packet_addr import (
 )
 from mihomo_tproxy.codec.vmess.body import MAX_PACKET_PAYLOAD, ChunkOpener, ChunkSealer
 from mihomo_tproxy.codec.vmess.header import (
+    AUTHENTICATED_LENGTH,
+    CHUNK_MASKING,
+    CHUNK_STREAM,
+    GLOBAL_PADDING,
     KEY_BYTES,
     SEAL_RANDOM_BYTES,
     Account,
     Command,
-    Option,
     ResponseHeader,
     Security,
     encode_instruction,
@@ -54,15 +57,15 @@ class Profile(NamedTuple):
     random: Callable[[int], bytes]
     """That many bytes nobody can foresee."""
 
-    def option(self, command: Command) -> Option:
+    def option(self, command: Command) -> int:
         """The options of a request."""
         if self.security is Security.NONE:
-            return Option.CHUNK_STREAM if command is Command.UDP else Option(0)
-        option = Option.CHUNK_STREAM | Option.CHUNK_MASKING
+            return CHUNK_STREAM if command is Command.UDP else 0
+        option = CHUNK_STREAM | CHUNK_MASKING
         if self.global_padding:
-            option |= Option.GLOBAL_PADDING
+            option |= GLOBAL_PADDING
         if self.authenticated_length:
-            option |= Option.AUTHENTICATED_LENGTH
+            option |= AUTHENTICATED_LENGTH
         return option
 
 

@@ -15,7 +15,8 @@ class TlsSpec:
     alpn: tuple[str, ...] = ()
     skip_cert_verify: bool = False
     name_cert_verify: str = ""
-    """The name the certificate must carry instead; "" is `server_name`."""
+    """The name the certificate must carry instead, even with `skip_cert_verify` as in mihomo; "":
+    `server_name`."""
     fingerprint: bytes = b""
     """SHA-256 of a certificate of the server's chain. The server's own: it alone is accepted,
     whatever it says. Another: the chain must lead to it. b"": the host's authorities decide."""

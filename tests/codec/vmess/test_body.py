@@ -20,7 +20,7 @@ from mihomo_tproxy.codec.vmess.body import (
     ChunkSealer,
     Masks,
 )
-from mihomo_tproxy.codec.vmess.header import Command, Option, Security
+from mihomo_tproxy.codec.vmess.header import Command, Security
 from mihomo_tproxy.codec.vmess.layer import VmessLayer
 from mihomo_tproxy.errors import AuthenticationFailed, ProtocolError, RemoteProtocolError
 
@@ -36,14 +36,14 @@ def request_of(body: Kind, command: Command = Command.UDP) -> Request:
 
 def sealer_of(request: Request) -> ChunkSealer:
     return ChunkSealer(
-        Security(request.security), Option(request.option), request.key, request.iv, fixed(PADDING)
+        Security(request.security), request.option, request.key, request.iv, fixed(PADDING)
     )
 
 
 def opener_of(request: Request) -> ChunkOpener:
     return ChunkOpener(
         Security(request.security),
-        Option(request.option),
+        request.option,
         (Body(request, is_response=True).key, Body(request, is_response=True).iv),
         (request.key, request.iv),
     )

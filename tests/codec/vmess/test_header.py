@@ -13,7 +13,6 @@ from mihomo_tproxy.codec.vmess.header import (
     MAX_RESPONSE_BYTES,
     Account,
     Command,
-    Option,
     ResponseHeader,
     Security,
     encode_instruction,
@@ -38,7 +37,7 @@ def test_requests_are_those_of_real_clients(recorded: dict[str, str]) -> None:
     assert sealed == wire[: request.size]
     code = (
         request.check,
-        Option(request.option),
+        request.option,
         Security(request.security),
         Command(request.command),
     )
