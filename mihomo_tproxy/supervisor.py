@@ -29,6 +29,7 @@ from mihomo_tproxy.dataplane.instance import Instance
 from mihomo_tproxy.dataplane.pins import open_program
 from mihomo_tproxy.dataplane.tables import open_map, write_clients, write_settings
 from mihomo_tproxy.errors import DataplaneError, GatewayError
+from mihomo_tproxy.memory import trim
 from mihomo_tproxy.workers import Workers
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Supervisor:
         self._workers.modules = self._compiled.modules
         self._workers.start(self._compiled.worker, self._generation, plan.masks)
         self._report(self._synchronise(fresh=True))
+        trim()
         log.info("ready: %d rules, %d workers", self._compiled.rules, plan.workers)
         systemd.notify("READY=1")
 
@@ -227,6 +229,7 @@ class Supervisor:
             log.error("reload failed, the old configuration stays: %s", error)
         else:
             log.info("reloaded: %d rules, generation %d", compiled.rules, self._generation)
+            trim()
         systemd.notify("READY=1")
 
     def _switch(self, compiled: Compiled) -> None:

@@ -28,6 +28,7 @@ from mihomo_tproxy.inbound.building import Listeners
 from mihomo_tproxy.inbound.listener import open_tcp
 from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_udp
 from mihomo_tproxy.limits import raise_open_files
+from mihomo_tproxy.memory import trim
 from mihomo_tproxy.messages import receive_message, send_message
 from mihomo_tproxy.model.fields import DOMAIN, INBOUND, NAMES_OBSERVED
 from mihomo_tproxy.net.gc_watch import GcWatch
@@ -263,6 +264,7 @@ async def _serve(
         return
     worker.gc.start()
     worker.gc.freeze()
+    trim()
     send_message(control, ("ready",))
     loop.add_reader(control.fileno(), _on_control, control, worker, ended)
     await ended.wait()

@@ -125,7 +125,7 @@ class Inbound(Acceptor):
         address, name = address_or_name(host)
         metadata = RequestMetadata(network, kind, source[0], source[1], address, port, name)
         metadata.inbound_name = self.name
-        metadata.inbound_user = user.decode("latin-1")
+        metadata.inbound_user = user.decode("utf-8", "replace")
         metadata.proxy = self._proxy
         return metadata
 

@@ -315,8 +315,8 @@ class LayeredFlow(Flow):
             return False
         if stack.transparent:
             self._become_plain()
-        elif stalled and not stack.blocked:
-            return super()._run(self._up)
+        elif stalled and not stack.blocked and not self._up.done:
+            return self._run(self._up)
         return True
 
     def _become_plain(self) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.codec.layer import Buffer
 
 MAX_RECORD_PAYLOAD: Final = 16384
+MAX_TICKET: Final = 1400
+"""Of the first payload: a server may want the ClientHello in one piece and in a small buffer."""
 _SWITCHING_PROTOCOLS: Final = 101
 _HTTP_PORT: Final = 80
 _CHANGE_CIPHER_SPEC: Final = 20
@@ -135,7 +137,7 @@ class TlsObfs(Layer):
         start = 0
         if not self._sent:
             self._sent = True
-            start = MAX_RECORD_PAYLOAD
+            start = MAX_TICKET
             parts.append(self._client_hello(view[:start]))
         for at in range(start, len(view), MAX_RECORD_PAYLOAD):
             part = view[at : at + MAX_RECORD_PAYLOAD]

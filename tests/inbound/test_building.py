@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import socket
 
 import pytest
@@ -17,8 +18,15 @@ GREETING = b"\x05\x01\x00"
 
 @pytest.fixture
 def port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    """A free one below those that the kernel gives to clients: none connects to itself there."""
+    while True:
+        number = random.randint(20_000, 32_000)
+        try:
+            for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+                socket.create_server((host, number), family=family).close()
+        except OSError:
+            continue
+        return number
 
 
 class BuildingRig(RelayRig):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import socket
+from itertools import zip_longest
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.inbound import InboundRig
 from support.loopback import both_loops, readable
 
@@ -413,6 +416,52 @@ def test_half_a_second_head_is_given_up_sooner():
         with pytest.raises(ConnectionResetError):
             rig.read_until_end(client)
         assert rig.tracker.errors == {"handshake-timeout": 1}
+
+
+_SAID = st.sampled_from(
+    [
+        *(b"GET http://127.0.0.1:%d/ HTTP/1.1\r\n", b"POST http://127.0.0.1:%d/ HTTP/1.1\r\n"),
+        *(b"\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"abc"),
+        *(b"3\r\nabc\r\n", b"0\r\n\r\n", b"Connection: upgrade\r\nUpgrade: x\r\n", b"\xff\0"),
+        *(b"Connection: close\r\n", b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n", b"Expect: 100-continue"),
+    ]
+)
+_ANSWERED = st.sampled_from(
+    [
+        *(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 101 X\r\n", b"HTTP/1.0 204 X\r\n", b"\r\n", b"abc"),
+        *(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n", b"\xff"),
+        *(b"0\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"Connection: close\r\n", b""),
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_SAID, max_size=8), st.lists(_ANSWERED, max_size=8), st.booleans())
+def test_whatever_both_sides_say_nothing_breaks(said, answered, resets):
+    with InboundRig("http") as rig:
+        client = rig.client()
+        client.setblocking(False)
+        rig.server.setblocking(False)
+        server = None
+        for ours, theirs in zip_longest(said, answered, fillvalue=b"\r\n"):
+            try:
+                client.send(ours.replace(b"%d", b"%d" % rig.port))
+                rig.turn(0.001)
+                if server is None and readable(rig.server):
+                    server = rig.keep(rig.server.accept()[0])
+                if server is not None:
+                    server.send(theirs)
+            except OSError:
+                break
+            rig.turn(0.001)
+        if resets:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        if server is not None:
+            server.close()
+        rig.turn_until(lambda: rig.inbound.clients == 0)
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.reactor.crashes == 0
 
 
 def test_client_that_leaves_takes_the_server_along():

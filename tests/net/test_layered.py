@@ -158,6 +158,20 @@ def test_blocked_layers_stop_the_client_and_a_window_lets_it_on():
         assert rig.received(rig.proxy, 9) == b"held back"
 
 
+def test_a_window_that_opens_after_the_end_ends_nothing_twice():
+    with Layered() as rig:
+        rig.open([Windowed(), Lines()])
+        rig.proxy.sendall(b"+begin")
+        assert rig.received(rig.client, 5) == b"begin"
+        rig.client.sendall(b"x")
+        rig.client.shutdown(socket.SHUT_WR)
+        assert rig.received(rig.proxy, 2) == b"x."
+        rig.proxy.sendall(b"++late")
+        assert rig.received(rig.client, 4) == b"late"
+        rig.turn(0.02)
+        assert not readable(rig.proxy)
+
+
 def test_the_client_hears_that_the_way_is_open_and_its_early_bytes_leave():
     with Layered() as rig:
         rig.open([Greeting()], Words(b"pipelined"))

@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptography.hazmat.primitives.ciphers import CipherContext
+
     from mihomo_tproxy.codec.layer import Buffer
 
 TAG_BYTES: Final = 16
@@ -64,31 +66,45 @@ class Aead(Protocol):
         """
 
 
-def hchacha20(key: bytes, nonce: bytes) -> bytes:
-    """A key from a key of 32 bytes and a nonce of 16."""
-    block = Cipher(ChaCha20(key, nonce), None).encryptor().update(_ZERO_BLOCK)
-    words = _WORDS.unpack(block)
-    n0, n1, n2, n3 = _NONCE_WORDS.unpack(nonce)
-    c0, c1, c2, c3 = _CONSTANTS
-    return _KEY_WORDS.pack(
-        words[0] - c0 & _MASK,
-        words[1] - c1 & _MASK,
-        words[2] - c2 & _MASK,
-        words[3] - c3 & _MASK,
-        words[12] - n0 & _MASK,
-        words[13] - n1 & _MASK,
-        words[14] - n2 & _MASK,
-        words[15] - n3 & _MASK,
-    )
+class HChaCha20:
+    """Makes keys of one key and nonces of 16 bytes."""
+
+    __slots__ = ("_block", "_key")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._block: CipherContext | None = None
+        """One context for all nonces: to make one costs as much as the rest of a datagram."""
+
+    def derive(self, nonce: bytes) -> bytes:
+        """The key of a nonce."""
+        block = self._block
+        if block is None:
+            block = self._block = Cipher(ChaCha20(self._key, nonce), None).encryptor()
+        else:
+            block.reset_nonce(nonce)
+        words = _WORDS.unpack(block.update(_ZERO_BLOCK))
+        n0, n1, n2, n3 = _NONCE_WORDS.unpack(nonce)
+        c0, c1, c2, c3 = _CONSTANTS
+        return _KEY_WORDS.pack(
+            words[0] - c0 & _MASK,
+            words[1] - c1 & _MASK,
+            words[2] - c2 & _MASK,
+            words[3] - c3 & _MASK,
+            words[12] - n0 & _MASK,
+            words[13] - n1 & _MASK,
+            words[14] - n2 & _MASK,
+            words[15] - n3 & _MASK,
+        )
 
 
 class XChaCha20Poly1305:
     """ChaCha20-Poly1305 with nonces of 24 bytes."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_keys",)
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keys = HChaCha20(key)
 
     def encrypt(self, nonce: Buffer, data: Buffer, associated_data: None) -> bytes:
         """Ciphertext and tag."""
@@ -119,7 +135,7 @@ class XChaCha20Poly1305:
         return cipher.decrypt_into(rest, data, None, buf)
 
     def _cipher(self, nonce: bytes) -> tuple[ChaCha20Poly1305, bytes]:
-        return ChaCha20Poly1305(hchacha20(self._key, nonce[:16])), _X_PREFIX + nonce[16:]
+        return ChaCha20Poly1305(self._keys.derive(nonce[:16])), _X_PREFIX + nonce[16:]
 
 
 class Edition(Enum):
