@@ -285,12 +285,12 @@ class LayeredFlow(Flow):
         assert isinstance(down, OpenLane)  # noqa: S101 - as above
         self._state = OPEN
         answer, self._answer = self._answer, None
-        if answer is not None:
-            words = answer.accepted()
-            if words:
-                payload = words + bytes(payload)
+        words = answer.accepted() if answer is not None else b""
+        if words:
+            payload = words + bytes(payload)
         if payload:
             down.deliver(payload)
+            down.total -= len(words)  # they are no payload
         first = self._first_payload(answer.early if answer is not None else b"")
         wire = stack.seal(first)
         if stack.output:

@@ -170,6 +170,7 @@ def test_the_client_hears_that_the_way_is_open_and_its_early_bytes_leave():
         rig.proxy.sendall(b"welcome\nbanner")
         assert rig.received(rig.client, 9) == b"OK\nbanner"
         assert rig.received(rig.proxy, 9) == b"pipelined"
+        assert (rig.traffic.up, rig.traffic.down) == (9, 6)
 
 
 def test_words_for_a_dial_that_fails():
