@@ -83,20 +83,22 @@ class Stream:
         """Dial. The owner hears the rest, perhaps before this returns."""
         self._route.dialer.dial(self._route.host, self._route.port, self._on_socket)
 
-    def send(self, payload: Buffer) -> bool:
-        """Seal and send; whether there was room. Only once `ready`.
+    @property
+    def has_room(self) -> bool:
+        """Whether the server takes more; what is sent all the same is kept, up to a limit."""
+        return not self._stack.blocked and len(self._backlog) <= BACKLOG_BYTES
+
+    def send(self, payload: Buffer) -> None:
+        """Seal and send. Only once `ready`.
 
         A failure is told to the owner, not raised.
         """
-        if self._stack.blocked or len(self._backlog) > BACKLOG_BYTES:
-            return False
         try:
             self._push(self._stack.seal(payload))
         except ProtocolError as error:
             self._end(error.cause)
         except OSError as error:
             self._end(cause_of(error.errno, "stream"))
-        return True
 
     def close(self) -> None:
         """Let go of the socket; the owner hears nothing."""
