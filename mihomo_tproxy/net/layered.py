@@ -15,6 +15,7 @@ Invariants, besides those of `relay`:
 
 from __future__ import annotations
 
+from select import EPOLLERR, EPOLLRDHUP
 from socket import MSG_DONTWAIT, SHUT_WR
 from typing import TYPE_CHECKING, Final
 
@@ -123,6 +124,9 @@ class OpenLane(Lane):
 
     def _copy(self, context: RelayContext) -> int:
         reactor, stack = context.reactor, self.stack
+        if stack.ended:  # during the handshake
+            self.eof = True
+            return FINISHED
         for _ in range(TURN_READS):
             try:
                 got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
@@ -141,7 +145,8 @@ class OpenLane(Lane):
                 self.deliver(payload)
             if stack.output:
                 wire, stack.output = stack.output, b""
-                self.up.push(wire)
+                if not (self.up.done and stack.ends_below):  # else nobody listens any more
+                    self.up.push(wire)
             if self.backlog is not None:
                 return BLOCKED
             if self.eof:
@@ -196,10 +201,16 @@ class LayeredFlow(Flow):
     def on_event(self, fd: int, events: int) -> None:
         """Something happened on one of the two sockets."""
         if self._state != _SHAKING:
+            self._clear_way()
             super().on_event(fd, events)
             return
         self.active = self._context.reactor.now
         self._guarded_shake(events)
+
+    def on_again(self) -> None:
+        """Continue the lanes whose last turn was cut short."""
+        self._clear_way()
+        super().on_again()
 
     def expire(self, now: float) -> None:
         """Give up a handshake that takes too long; else as any flow."""
@@ -228,12 +239,13 @@ class LayeredFlow(Flow):
             return False
         self._state = _SHAKING
         self.deadline = self.active + self._context.timeouts.handshake
-        self._stack.begin()
-        self._guarded_shake(events)
+        self._guarded_shake(events, begin=True)
         return False
 
-    def _guarded_shake(self, events: int) -> None:
+    def _guarded_shake(self, events: int, *, begin: bool = False) -> None:
         try:
+            if begin:
+                self._stack.begin()
             self._shake(events)
         except ProtocolError as error:
             self.abort(error.cause)
@@ -258,31 +270,34 @@ class LayeredFlow(Flow):
                     raise ProtocolError("handshake-closed")
                 payload = stack.feed(reactor.view[:got])
                 if stack.ready:
-                    self._establish(payload)
+                    self._establish(payload, events)
                     return
                 if stack.output:
                     self._say()
         if stack.ready:
-            self._establish(b"")
+            self._establish(b"", events)
 
     def _say(self) -> None:
         wire, self._stack.output = self._stack.output, b""
         self._up.push(wire)  # type: ignore[attr-defined] # a SealLane during the handshake
 
-    def _establish(self, payload: Buffer) -> None:
-        """The way is open: the client hears it, and its first bytes leave."""
+    def _establish(self, payload: Buffer, events: int) -> None:
+        """The way is open: the client hears it, and its first bytes leave.
+
+        `events` may tell of an end that has been reported for the last time.
+        """
         context, stack = self._context, self._stack
         up, down = self._up, self._down
         assert isinstance(up, SealLane)  # noqa: S101 - as above
         assert isinstance(down, OpenLane)  # noqa: S101 - as above
         self._state = OPEN
         answer, self._answer = self._answer, None
-        if answer is not None:
-            words = answer.accepted()
-            if words:
-                payload = words + bytes(payload)
+        words = answer.accepted() if answer is not None else b""
+        if words:
+            payload = words + bytes(payload)
         if payload:
             down.deliver(payload)
+            down.total -= len(words)  # they are no payload
         first = self._first_payload(answer.early if answer is not None else b"")
         wire = stack.seal(first)
         if stack.output:
@@ -296,6 +311,8 @@ class LayeredFlow(Flow):
         if stack.transparent:
             self._become_plain()
         context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
+        self._down.ended = bool(events & EPOLLRDHUP)
+        self._down.failed = bool(events & EPOLLERR)
         self._run(self._down)
 
     def _first_payload(self, early: bytes) -> Buffer:
@@ -320,15 +337,20 @@ class LayeredFlow(Flow):
         except ProtocolError as error:
             self.abort(error.cause)
             return False
-        if stack.transparent:
-            self._become_plain()
-        elif stalled and not stack.blocked and not self._up.done:
+        if stalled and not stack.blocked and not self._up.done:
             return self._run(self._up)
         return True
+
+    def _clear_way(self) -> None:
+        """Without layers from now on, if they are done; within a turn the lanes are in use."""
+        if not self._plain and self._stack.transparent and self._state == OPEN:
+            self._become_plain()
 
     def _become_plain(self) -> None:
         """Nothing is changed any more: the same lanes without layers."""
         self._plain = True
+        if self._up.backlog is not None:
+            self._traffic.up -= len(self._up.backlog)  # a plain lane counts what it has sent
         self._up, self._down = _plain(self._up), _plain(self._down)
         for lane in (self._up, self._down):
             if lane.more:
