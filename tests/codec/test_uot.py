@@ -65,6 +65,14 @@ def test_every_truncation() -> None:
         assert caught.value.cause == "uot-cut-short"
 
 
+def test_a_short_datagram_after_a_long_one_in_pieces() -> None:
+    layer = packets()
+    long = packets().seal_packet(bytes(1000), "192.0.2.1", 1)
+    assert layer.feed_packets(long[:100]) == []
+    assert len(layer.feed_packets(long[100:])) == 1
+    assert len(layer.feed_packets(packets().seal_packet(b"", "192.0.2.1", 1))) == 1
+
+
 def test_the_longest() -> None:
     layer = packets()
     data = bytes(MAX_DATAGRAM)
