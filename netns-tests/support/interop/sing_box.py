@@ -204,7 +204,8 @@ def _dialed(box: SingBox) -> None:
     box.peer.row("vless over IPv6", e.vless(port, {"server": SERVER_6}), {})
     port = box.listen("shadowsocks", method=cipher, password=password)
     over_6 = {"server": SERVER_6, "ip-version": "ipv6"}
-    box.peer.row("ss over IPv6", e.shadowsocks(port, cipher, password, over_6), {})
+    cannot = {"8 kB": "sing-box sends no fragments over IPv6"}
+    box.peer.row("ss over IPv6", e.shadowsocks(port, cipher, password, over_6), cannot)
 
 
 def _cannot(transport: str) -> dict[str, str]:
