@@ -60,7 +60,7 @@ def encode_frame(opcode: int, payload: Buffer, mask: bytes) -> bytes:
 class FrameReader:
     """Takes frames of a server apart."""
 
-    __slots__ = ("_fragmented", "_held", "_left", "closed", "ping")
+    __slots__ = ("_fragmented", "_held", "_left", "closed", "goes_on", "ping")
 
     def __init__(self) -> None:
         self._held = b""
@@ -70,7 +70,9 @@ class FrameReader:
         self._fragmented = False
         """The message goes on in another frame."""
         self.closed = False
-        """A close frame came; what follows it is ignored."""
+        """A close frame came that ends the stream; what follows it is ignored."""
+        self.goes_on = False
+        """A close frame ends nothing, it answers ours."""
         self.ping: bytes | None = None
         """What the latest ping holds, to be answered and set to None by the caller; it may answer
         for earlier ones (RFC 6455, 5.5.3)."""
@@ -133,7 +135,7 @@ class FrameReader:
             status = int.from_bytes(payload[:2], "big")
             if payload and status not in _NORMAL_CLOSES:
                 raise RemoteProtocolError("websocket-closed", f"close status {status}")
-            self.closed = True
+            self.closed = not self.goes_on
         elif opcode != PONG:
             raise RemoteProtocolError("websocket-frame", f"opcode {opcode}")
 

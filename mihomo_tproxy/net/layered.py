@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from mihomo_tproxy.outbound.base import Answer
     from mihomo_tproxy.transport.stack import Stack
 
+LINGER_S: Final = 10.0
+"""How long the server's silence has to last after the client's end before it is told, where being
+told would end its own side too."""
 CONTROL_BYTES: Final = 256 * 1024
 """What layers may say by themselves beyond what the server accepts."""
 _SHAKING: Final = 3
@@ -95,7 +98,7 @@ class SealLane(Lane):
                 self.eof = self.ended and got < BUFFER_BYTES
             else:
                 self.eof = True
-            if self.eof:
+            if self.eof and not stack.ends_both:
                 last = stack.finish()
                 if last:
                     self.push(last)
@@ -202,6 +205,10 @@ class LayeredFlow(Flow):
         """Give up a handshake that takes too long; else as any flow."""
         if self._state == _SHAKING:
             self.abort("handshake-timeout")
+        elif self._lingers():
+            self.deadline = self.active + LINGER_S
+            if self.deadline <= now:
+                self._part()
         else:
             super().expire(now)
 
@@ -315,8 +322,8 @@ class LayeredFlow(Flow):
             return False
         if stack.transparent:
             self._become_plain()
-        elif stalled and not stack.blocked:
-            return super()._run(self._up)
+        elif stalled and not stack.blocked and not self._up.done:
+            return self._run(self._up)
         return True
 
     def _become_plain(self) -> None:
@@ -329,14 +336,29 @@ class LayeredFlow(Flow):
 
     def _finish(self, lane: Lane) -> bool:
         """All of a lane is delivered: pass the end on; whether the flow is still open."""
-        if self._plain or lane is not self._up or self._stack.ends_below:
+        stack = self._stack
+        if self._plain or lane is not self._up or (stack.ends_below and not stack.ends_both):
             return super()._finish(lane)
         lane.done = True
         if self._down.done:
             self._close("")
             return False
-        self.deadline = self.active + self._context.timeouts.half_closed
+        timeouts = self._context.timeouts
+        self.deadline = self.active + (LINGER_S if self._lingers() else timeouts.half_closed)
         return True
+
+    def _lingers(self) -> bool:
+        """Whether the client has ended, and the server has not been told."""
+        return self._state == OPEN and self._up.done and not self._plain and self._stack.ends_both
+
+    def _part(self) -> None:
+        """Nothing more came: tell the server, and end the flow."""
+        try:
+            self._up.push(self._stack.finish())  # type: ignore[attr-defined] # it is a SealLane
+            self._server.shutdown(SHUT_WR)
+        except (ProtocolError, OSError):
+            pass  # it has gone already
+        self._close("")
 
 
 def refuse(client: SocketType, answer: Answer, cause: str) -> None:

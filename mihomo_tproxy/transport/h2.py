@@ -107,7 +107,7 @@ class H2Layer(Layer):
         """A window grew and what is held was not looked at since."""
         self._held = bytearray()
         self._finishing = False
-        """END_STREAM is to follow what is held."""
+        """END_STREAM was sent, or is to follow what is held."""
         self._stopped = False
         """The server has said everything and wants no more from us."""
 
@@ -145,10 +145,12 @@ class H2Layer(Layer):
 
     def finish(self) -> Buffer:
         """Ends the stream; behind what is held, that comes as output later."""
-        if self._held:
-            self._finishing = True
+        if self._finishing or self._stopped:
             return b""
-        end = b"" if self._stopped else self._opening + _END
+        self._finishing = True
+        if self._held:
+            return b""
+        end = self._opening + _END
         self._opening = b""
         return end
 

@@ -4,8 +4,11 @@ Without early data nothing but the request leaves before the server's 101. With 
 is ready at once: the first `seal` returns the request with the beginning of the payload in it, the
 rest of that payload waits, and the layer is blocked until the 101 has come.
 
-A WebSocket cannot end one direction only, so `finish` says nothing. Causes: those of `upgrade` and
-`codec.websocket`, `websocket-accept` for an answer to another key than ours, `websocket-truncated`.
+A WebSocket has no end of one direction. Our close frame comes nearest: every server takes it for
+the end of our payload, so closed flows do not linger there. After it sing-box sends on what it has,
+behind its own close frame; mihomo and v2ray drop it, as mihomo's client does. So after our close
+frame the end of the wire is the end of theirs. Causes: those of `upgrade` and `codec.websocket`,
+`websocket-accept` for an answer to another key than ours, `websocket-truncated`.
 """
 
 from __future__ import annotations
@@ -40,9 +43,10 @@ _NORMAL_CLOSE: Final = (1000).to_bytes(2, "big")
 class WebSocketLayer(Layer):
     """The client's side of one WebSocket."""
 
-    __slots__ = ("_frames", "_key", "_random", "_request", "_response", "_waiting")
+    __slots__ = ("_finished", "_frames", "_key", "_random", "_request", "_response", "_waiting")
 
     ends_below = False
+    ends_both = True
 
     def __init__(self, request: UpgradeRequest, random: Callable[[int], bytes] = urandom) -> None:
         super().__init__()
@@ -55,6 +59,8 @@ class WebSocketLayer(Layer):
         """Until the response was read."""
         self._waiting: Waiting | None = Waiting() if self.ready else None
         self._frames = FrameReader()
+        self._finished = False
+        """Our close frame was sent, or is to follow what waits."""
 
     def begin(self) -> None:
         """Asks the server, unless the request takes early data along."""
@@ -77,11 +83,12 @@ class WebSocketLayer(Layer):
         payload = self._frames.feed(data)
         frames = self._frames
         if frames.ping is not None:
-            self.output += encode_frame(PONG, frames.ping, self._random(4))
+            if not self._finished:
+                self.output += encode_frame(PONG, frames.ping, self._random(4))
             frames.ping = None
         if frames.closed and not self.ended:
             self.ended = True
-            self.output += encode_frame(CLOSE, _NORMAL_CLOSE, self._random(4))
+            self.output += self.finish()
         return payload
 
     def feed_eof(self) -> None:
@@ -115,6 +122,17 @@ class WebSocketLayer(Layer):
         self.blocked = True
         return request.build(payload[:early], self._key)
 
+    def finish(self) -> bytes:
+        """A close frame; behind what waits, which comes as output later."""
+        if self._finished:
+            return b""
+        self._finished = True
+        self._frames.goes_on = True
+        return self._close() if self._response is None else b""
+
+    def _close(self) -> bytes:
+        return encode_frame(CLOSE, _NORMAL_CLOSE, self._random(4))
+
     def _open(self, response: ResponseHead) -> None:
         check_upgraded(response)
         accept = [value for name, value in response.headers if name.lower() == _ACCEPT]
@@ -128,3 +146,5 @@ class WebSocketLayer(Layer):
             self._waiting = None
             if rest:
                 self.output = encode_frame(BINARY, rest, self._random(4))
+        if self._finished:
+            self.output += self._close()

@@ -155,13 +155,9 @@ class Mihomo:
     """Two sockets, and a pipe for each direction: Go keeps its splice pipe while it waits."""
 
     def __init__(
-        self,
-        rig: Rig,
-        routing: Routing = DIRECT,
-        env: Mapping[str, str] | None = None,
-        name: str = "mihomo",
+        self, rig: Rig, routing: Routing = DIRECT, env: Mapping[str, str] | None = None
     ) -> None:
-        self.name = name
+        self.name = "mihomo"
         self.rig = rig
         self._routing = routing
         self._env = env

@@ -41,8 +41,9 @@ from mihomo_tproxy.rig import Rig
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness import Contender, Options
+    from harness import Contender, Options, Verdict
 
+OURS, MIHOMO = "ours", "mihomo"
 IDLE_FLOWS: Final = 5_000
 SERVER_NAME: Final = "proxy.test"
 UUID: Final = "6f2b1a52-8c9e-4f0d-9d7a-3c1e5b7f9a24"
@@ -97,17 +98,6 @@ ROWS: Final[list[tuple[Metric, float | None]]] = [
     (_metric("memory per idle flow", "KB", digits=2), 0.4),
 ]
 """What is measured, and the target for the ratio ours / mihomo's."""
-
-
-def _names(protocol: str) -> tuple[str, str]:
-    return f"{protocol}, ours", f"{protocol}, mihomo"
-
-
-COMPARISONS: Final = [
-    Comparison(protocol, *_names(protocol), metric, target)
-    for protocol in PROTOCOLS
-    for metric, target in ROWS
-]
 
 
 def _start_sing_box(rig: Rig, authority: trustme.CA, protocols: Sequence[str]) -> None:
@@ -182,8 +172,9 @@ def _measure(
         run_rounds(contenders, _workloads(protocol, options.quick), options.rounds, results)
 
 
-def _measure_all(options: Options, results: Results) -> None:
-    """Every protocol that is wanted, into `results`."""
+def _measure_all(options: Options) -> list[Verdict]:
+    """Every protocol that is wanted."""
+    verdicts = []
     authority = trustme.CA()
     with ExitStack() as stack:
         rigs = [stack.enter_context(Rig.standard(clients=1)) for _ in range(2)]
@@ -191,19 +182,21 @@ def _measure_all(options: Options, results: Results) -> None:
             workloads.start_servers(rig)
             _start_sing_box(rig, authority, options.only)
         for protocol in options.only:
-            (our_name, other_name), (ours, other) = _names(protocol), rigs
+            progress(protocol)
+            results = Results()
+            shared = [(_routing(rig, protocol), _trusting(rig, authority)) for rig in rigs]
             contenders: list[Contender] = [
                 OurGateway(
-                    our_name,
-                    ours,
-                    verdict_cache=True,
-                    routing=_routing(ours, protocol),
-                    env=_trusting(ours, authority),
+                    OURS, rigs[0], verdict_cache=True, routing=shared[0][0], env=shared[0][1]
                 ),
-                Mihomo(other, _routing(other, protocol), _trusting(other, authority), other_name),
+                Mihomo(rigs[1], *shared[1]),
             ]
             _measure(contenders, protocol, options, results)
-            print_medians(results, _names(protocol), [metric for metric, _ in ROWS])
+            print(f"{protocol}:")
+            print_medians(results, [OURS, MIHOMO], [metric for metric, _ in ROWS])
+            rows = [Comparison(protocol, OURS, MIHOMO, *row) for row in ROWS]
+            verdicts += judge(results, rows)
+    return verdicts
 
 
 def main() -> None:
@@ -212,14 +205,12 @@ def main() -> None:
     workloads.raise_descriptor_limit()
     workloads.build_tools()
     warn_when_busy()
-    results = Results()
     try:
-        _measure_all(options, results)
+        verdicts = _measure_all(options)
     except GatewayError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    verdicts = judge(results, COMPARISONS)
     print_verdicts(verdicts)
     if options.json is not None:
         write_json(options.json, verdicts)

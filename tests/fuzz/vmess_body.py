@@ -5,13 +5,15 @@ from __future__ import annotations
 from support.vmess_peers import BODIES, USER, profile
 from support.vmess_server import Body, open_request, response_header
 
+from mihomo_tproxy.codec.vmess.body import MAX_PACKET_PAYLOAD
 from mihomo_tproxy.codec.vmess.layer import VmessLayer, VmessPacketAddrLayer, VmessPacketLayer
 from mihomo_tproxy.errors import ProtocolError
 
 
 def target(data: bytes) -> None:
     """Nothing but a ProtocolError escapes; what was sealed comes out whole, however it is cut."""
-    kind, cut, rest = data[:1], int.from_bytes(data[1:3], "big"), data[3:]
+    kind, cut = data[:1], int.from_bytes(data[1:3], "big")
+    rest = data[3 : 3 + MAX_PACKET_PAYLOAD]
     body = BODIES[(kind[0] if kind else 0) % len(BODIES)]
     for layer in (
         VmessLayer(profile(body), "192.0.2.1", 443),

@@ -158,6 +158,20 @@ def test_blocked_layers_stop_the_client_and_a_window_lets_it_on():
         assert rig.received(rig.proxy, 9) == b"held back"
 
 
+def test_a_window_that_opens_after_the_end_ends_nothing_twice():
+    with Layered() as rig:
+        rig.open([Windowed(), Lines()])
+        rig.proxy.sendall(b"+begin")
+        assert rig.received(rig.client, 5) == b"begin"
+        rig.client.sendall(b"x")
+        rig.client.shutdown(socket.SHUT_WR)
+        assert rig.received(rig.proxy, 2) == b"x."
+        rig.proxy.sendall(b"++late")
+        assert rig.received(rig.client, 4) == b"late"
+        rig.turn(0.02)
+        assert not readable(rig.proxy)
+
+
 def test_the_client_hears_that_the_way_is_open_and_its_early_bytes_leave():
     with Layered() as rig:
         rig.open([Greeting()], Words(b"pipelined"))
@@ -258,3 +272,24 @@ def test_a_slow_client_stops_the_server():
         results = []
         rig.in_thread(lambda: results.append(len(receive_all(rig.client))))
         assert results == [sent]
+
+
+def test_an_end_that_would_end_both_sides_waits_for_silence():
+    class Final(Lines):
+        ends_both = True
+
+    with Layered() as rig:
+        rig.open([Final()])
+        rig.client.sendall(b"question")
+        rig.client.shutdown(socket.SHUT_WR)
+        assert rig.received(rig.proxy, 8) == b"question"
+        rig.later(9.0)
+        rig.proxy.sendall(b"late ")
+        assert rig.received(rig.client, 5) == b"late "
+        rig.later(9.0)
+        assert not readable(rig.proxy)
+        assert rig.tracker.tcp_live == 1
+        rig.later(2.0)
+        assert rig.received(rig.proxy, 2) == b"."
+        assert rig.tracker.tcp_live == 0
+        assert rig.tracker.errors == {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from hashlib import sha256
+from shutil import which
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,6 +80,19 @@ def test_authorities_are_read_when_wanted(monkeypatch: pytest.MonkeyPatch, tmp_p
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     load_authorities(context)
     assert context.cert_store_stats()["x509_ca"] == 0
+
+
+@pytest.mark.skipif(which("openssl") is None, reason="needs the openssl command")
+def test_an_authority_is_found_when_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "authority.pem"
+    authority().cert_pem.write_to_path(str(path))
+    argv = ["openssl", "x509", "-hash", "-noout", "-in", str(path)]
+    name = subprocess.run(argv, capture_output=True, check=True, text=True).stdout.strip()
+    path.rename(tmp_path / f"{name}.0")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    one = TlsClient(TlsSpec(server_name=NAME, alpn=("of this test",)))
+    shake_hands(one.layer(), TlsPeer(server_context()))
 
 
 @pytest.mark.parametrize("bundle", [True, False])

@@ -102,6 +102,7 @@ def test_both_ways_and_both_ends(feeding, padding: int | None) -> None:
     assert not found.ended
     server.receive(bytes(found.finish()))
     assert server.ended
+    assert found.finish() == b""
     assert not found.ends_below
     assert fed(found, feeding(server.send(b"last", end=True)))[0] == b"last"
     assert found.ended

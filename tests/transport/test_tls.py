@@ -24,7 +24,9 @@ from support.tls import (
 
 from mihomo_tproxy.config.specs.tls import TlsSpec
 from mihomo_tproxy.errors import AuthenticationFailed, ProtocolError, RemoteProtocolError
-from mihomo_tproxy.transport.tls import REFRESH_S, TlsClient, TlsLayer
+from mihomo_tproxy.transport import tls
+from mihomo_tproxy.transport.sessions import CopiedSessions
+from mihomo_tproxy.transport.tls import TlsClient, TlsLayer
 
 SPEC = TlsSpec(server_name=NAME)
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -128,29 +130,40 @@ def test_sessions_are_resumed(highest: ssl.TLSVersion) -> None:
     assert resumed == [False, True, True, True]
 
 
-def test_a_session_is_taken_now_and_then() -> None:
+def test_the_newest_session_is_kept() -> None:
+    client, context = TlsClient(SPEC), server_context()
+    sessions = []
+    for _ in range(3):
+        connect(client, context)
+        sessions.append(client.session)
+    assert None not in sessions
+    assert len({id(session) for session in sessions}) == 3
+
+
+def test_a_session_that_costs_much_is_taken_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "find_sessions", lambda context: CopiedSessions())
     now = Now()
     client, context = TlsClient(SPEC, now), server_context()
     connect(client, context)
     first = client.session
     connect(client, context)
     assert client.session is first
-    now.seconds += REFRESH_S
+    now.seconds += CopiedSessions.refresh_s
     connect(client, context)
     assert client.session is not first
     assert connect(client, context)[0].resumed
 
 
 def test_a_session_that_the_server_forgot_is_dropped() -> None:
-    now = Now()
-    client = TlsClient(SPEC, now)
+    client = TlsClient(SPEC)
     connect(client, server_context())
-    restarted = server_context()
-    layer, _ = connect(client, restarted)
+    forgotten, restarted = client.session, server_context()
+    layer, peer = client.layer(), TlsPeer(restarted)
+    shake_hands(layer, peer)
     assert not layer.resumed
     assert client.session is None
-    now.seconds += REFRESH_S
-    connect(client, restarted)
+    assert layer.feed(peer.feed(bytes(layer.seal(b""))) + peer.seal(b"answer")) == b"answer"
+    assert client.session not in (None, forgotten)
     assert connect(client, restarted)[0].resumed
 
 

@@ -83,7 +83,6 @@ def test_the_request_and_the_frame_of_rfc_6455() -> None:
     assert found.ready
     assert not found.blocked
     assert found.seal(b"") == b""
-    assert found.finish() == b""
     assert not found.ends_below
 
 
@@ -148,6 +147,28 @@ def test_ping_is_answered_and_close_too() -> None:
     assert server.protocol.close_rcvd is not None
     assert server.protocol.close_rcvd.code == 1000
     found.feed_eof()
+
+
+def test_after_our_close_frame_the_end_of_the_wire_is_the_end() -> None:
+    """sing-box answers a close frame at once, and goes on sending."""
+    found, server = layer(), Server()
+    found.feed(server.receive(taken(found)))
+    server.receive(sealed(found, b"all"))
+    answer = server.receive(bytes(found.finish()))
+    assert (server.payload, server.closed) == (b"all", True)
+    assert found.finish() == b""
+    assert fed(found, trickled(b"\x82\x01x" + answer + b"\x89\x00\x82\x01y")) == (b"xy", b"")
+    assert not found.ended
+    found.feed_eof()
+
+
+def test_the_close_frame_follows_what_waits() -> None:
+    found, server = layer(3), Server()
+    answer = server.receive(sealed(found, b"hello"))
+    assert found.finish() == b""
+    found.feed(answer)
+    server.receive(taken(found))
+    assert (server.payload, server.closed) == (b"lo", True)
 
 
 @pytest.mark.parametrize(

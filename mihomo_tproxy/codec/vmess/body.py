@@ -11,7 +11,8 @@ over at 0, and the IV from its third byte on. Authenticated lengths have a key m
 key, and the request's IV, both ways. A chunk without payload ends the stream. Security `none` has
 no chunks, for datagrams chunks of length and payload alone.
 
-Options are set as mihomo sets them: masking always with AEAD, never without.
+Options are set as mihomo sets them: masking always with AEAD, never without. SHAKE-128 piece by
+piece needs OpenSSL 3.3, which the wheels of `cryptography` bring.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ _SHAKE_BLOCK: Final = 168
 _LONG_BLOCK: Final = 5 * _SHAKE_BLOCK
 _SHAKE: Final = XOFHash(SHAKE128(digest_size=0x7FFFFFFF))
 _AUTH_LENGTH: Final = Kdf(b"auth_len")
+_NOTHING: Final = memoryview(b"")
 
 Aead = AESGCM | ChaCha20Poly1305
 
@@ -238,15 +240,16 @@ class ChunkOpener:
             RemoteProtocolError: a chunk that cannot be one.
         """
         view = memoryview(data)
-        out = memoryview(bytearray(len(self._held) + len(view)))
-        at = position = 0
+        at = position = room = 0
         unit: Buffer | None = None
         if self._held:
             position = self._need - len(self._held)
             self._held += view[:position]
             if len(self._held) < self._need:
-                return out[:0]
+                return _NOTHING
             unit, self._held = self._held, bytearray()
+            room = self._need
+        out = memoryview(bytearray(room + len(view)))
         while not self.ended:
             if unit is None:
                 unit = view[position : position + self._need]
