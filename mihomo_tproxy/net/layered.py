@@ -15,8 +15,8 @@ Invariants, besides those of `relay`:
 
 from __future__ import annotations
 
-from select import EPOLLERR, EPOLLRDHUP
-from socket import MSG_DONTWAIT, SHUT_WR
+from select import EPOLLERR, EPOLLHUP, EPOLLRDHUP
+from socket import MSG_DONTWAIT, MSG_MORE, SHUT_WR
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.errors import ProtocolError
@@ -40,6 +40,7 @@ told would end its own side too."""
 CONTROL_BYTES: Final = 256 * 1024
 """What layers may say by themselves beyond what the server accepts."""
 _SHAKING: Final = 3
+_ENDS: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 
 
 class SealLane(Lane):
@@ -65,8 +66,10 @@ class SealLane(Lane):
             self.backlog = None
         return True
 
-    def push(self, wire: Buffer) -> None:
+    def push(self, wire: Buffer, flags: int = 0) -> None:
         """Send sealed bytes now, or as soon as the server accepts them.
+
+        MSG_MORE: a FIN follows at once, and leaves in the same segment (send(2)).
 
         Raises:
             OSError: the server's socket failed.
@@ -78,7 +81,7 @@ class SealLane(Lane):
             self.backlog = memoryview(bytes(self.backlog) + bytes(wire))
             return
         try:
-            sent = self.dst.send(wire, MSG_DONTWAIT)
+            sent = self.dst.send(wire, MSG_DONTWAIT | flags)
         except BlockingIOError:
             sent = 0
         if sent < len(wire):  # a copy: what a transparent layer returns is the shared buffer
@@ -96,13 +99,11 @@ class SealLane(Lane):
             if got:
                 self.push(stack.seal(reactor.view[:got]))
                 self.total += got
-                self.eof = self.ended and got < BUFFER_BYTES
-            else:
-                self.eof = True
+            self.eof = not got or (self.ended and got < BUFFER_BYTES)
             if self.eof and not stack.ends_both:
                 last = stack.finish()
                 if last:
-                    self.push(last)
+                    self.push(last, MSG_MORE if stack.ends_below else 0)
             if self.backlog is not None:
                 return BLOCKED
             if self.eof:
@@ -270,21 +271,22 @@ class LayeredFlow(Flow):
                     raise ProtocolError("handshake-closed")
                 payload = stack.feed(reactor.view[:got])
                 if stack.ready:
-                    self._establish(payload, events)
+                    self._establish(payload, events, unread=got == BUFFER_BYTES)
                     return
                 if stack.output:
                     self._say()
         if stack.ready:
-            self._establish(b"", events)
+            self._establish(b"", events, unread=bool(events & READABLE))
 
     def _say(self) -> None:
         wire, self._stack.output = self._stack.output, b""
         self._up.push(wire)  # type: ignore[attr-defined] # a SealLane during the handshake
 
-    def _establish(self, payload: Buffer, events: int) -> None:
+    def _establish(self, payload: Buffer, events: int, *, unread: bool) -> None:
         """The way is open: the client hears it, and its first bytes leave.
 
-        `events` may tell of an end that has been reported for the last time.
+        `events` may tell of an end that has been reported for the last time, and what is `unread`
+        in the server's socket will not be reported again either.
         """
         context, stack = self._context, self._stack
         up, down = self._up, self._down
@@ -311,9 +313,10 @@ class LayeredFlow(Flow):
         if stack.transparent:
             self._become_plain()
         context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
-        self._down.ended = bool(events & EPOLLRDHUP)
-        self._down.failed = bool(events & EPOLLERR)
-        self._run(self._down)
+        if unread or stack.ended or down.backlog is not None or events & _ENDS:
+            self._down.ended = bool(events & EPOLLRDHUP)
+            self._down.failed = bool(events & EPOLLERR)
+            self._run(self._down)
 
     def _first_payload(self, early: bytes) -> Buffer:
         if early or self._stack.blocked:
