@@ -11,10 +11,13 @@ Invariants, besides those of `relay`:
 - A client whose protocol can be told (`Answer`) is told once: that the way is open before the
   first payload, or why it is not instead of a RST.
 - A peer that talks without end while it accepts nothing is given up (CONTROL_BYTES).
+- A server that has ended its side may reset us for what we still say (the answer to a close frame):
+  that takes nothing from what the client is still to get.
 """
 
 from __future__ import annotations
 
+from select import EPOLLRDHUP
 from socket import MSG_DONTWAIT, SHUT_WR
 from typing import TYPE_CHECKING, Final
 
@@ -41,11 +44,13 @@ _SHAKING: Final = 3
 class SealLane(Lane):
     """Client to server: payload is sealed."""
 
-    __slots__ = ("stack",)
+    __slots__ = ("late", "stack")
 
     def __init__(self, src: SocketType, dst: SocketType, stack: Stack) -> None:
         super().__init__(src, dst)
         self.stack = stack
+        self.late = False
+        """The server has ended its side: whether it still listens does not matter."""
 
     def flush(self, context: RelayContext) -> bool:
         """Whether everything sealed so far has been sent."""
@@ -55,6 +60,10 @@ class SealLane(Lane):
                 sent = self.dst.send(backlog, MSG_DONTWAIT)
             except BlockingIOError:
                 return False
+            except ConnectionError:
+                if not self.late:
+                    raise
+                sent = len(backlog)
             if sent < len(backlog):
                 self.backlog = backlog[sent:]
                 return False
@@ -77,6 +86,10 @@ class SealLane(Lane):
             sent = self.dst.send(wire, MSG_DONTWAIT)
         except BlockingIOError:
             sent = 0
+        except ConnectionError:
+            if not self.late:
+                raise
+            return
         if sent < len(wire):  # a copy: what a transparent layer returns is the shared buffer
             self.backlog = memoryview(bytes(memoryview(wire)[sent:]))
 
@@ -133,7 +146,7 @@ class OpenLane(Lane):
                 closed = True
             if closed and not stack.ended:
                 stack.feed_eof()
-            self.eof = closed or stack.ended
+            self.eof = self.up.late = closed or stack.ended
             if payload:
                 self.deliver(payload)
             if stack.output:
@@ -226,6 +239,8 @@ class LayeredFlow(Flow):
         return False
 
     def _guarded_shake(self, events: int) -> None:
+        if events & EPOLLRDHUP:
+            self._down.ended = True  # an edge, which does not come again
         try:
             self._shake(events)
         except ProtocolError as error:
@@ -329,13 +344,29 @@ class LayeredFlow(Flow):
 
     def _finish(self, lane: Lane) -> bool:
         """All of a lane is delivered: pass the end on; whether the flow is still open."""
-        if self._plain or lane is not self._up or self._stack.ends_below:
+        ends_below = self._stack.ends_below
+        if self._plain or lane is not self._up or (ends_below and not self._down.eof):
             return super()._finish(lane)
         lane.done = True
         if self._down.done:
             self._close("")
             return False
+        if ends_below:
+            try:
+                lane.dst.shutdown(SHUT_WR)
+            except OSError:
+                pass  # the server is gone, as it said
         self.deadline = self.active + self._context.timeouts.half_closed
+        return True
+
+    def _fail(self, sock: SocketType) -> bool:
+        """Abort if a socket has an error pending; whether the flow is still open."""
+        if self._plain or sock is not self._server or not self._down.eof:
+            return super()._fail(sock)
+        self._up.eof = self._up.done = True
+        if self._down.done:
+            self._close("")
+            return False
         return True
 
 
