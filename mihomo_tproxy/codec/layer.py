@@ -36,6 +36,10 @@ class Layer:
     """Whether the layer below is ended too, down to the FIN, after what `finish` returned. False:
     the end is told by `finish` alone, or cannot be told (WebSocket), and the wire stays open."""
 
+    ends_both: bool = False
+    """Whether peers take `finish` for the end of both directions, and drop what they still had to
+    say (WebSocket's close): it then waits until they have been silent for a while."""
+
     def __init__(self) -> None:
         self.ready = True
         """Payload may be sealed. Once true it stays true."""

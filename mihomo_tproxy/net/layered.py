@@ -1,8 +1,5 @@
 """A TCP flow through protocol layers: a handshake after the dial, then sealed lanes.
 
-    client --- SealLane: recv, seal, send ---> server
-    client <-- OpenLane: recv, feed, send ---- server, and what the layers say by themselves
-
 The handshake runs while the client is not watched: what it sends meanwhile waits in its socket, and
 leaves together with the last of the handshake. Once every layer is transparent (HTTP and SOCKS
 after their handshakes) the lanes become plain ones, which splice.
@@ -10,7 +7,6 @@ after their handshakes) the lanes become plain ones, which splice.
 Invariants, besides those of `relay`:
 - A client whose protocol can be told (`Answer`) is told once: that the way is open before the
   first payload, or why it is not instead of a RST.
-- A peer that talks without end while it accepts nothing is given up (CONTROL_BYTES).
 - A server that has ended its side may reset us for what we still say (the answer to a close frame):
   that takes nothing from what the client is still to get.
 """
@@ -22,9 +18,9 @@ from socket import MSG_DONTWAIT, SHUT_WR
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.errors import ProtocolError
-from mihomo_tproxy.net.lane import BLOCKED, DRAINED, FINISHED, MORE, TURN_READS, Lane
-from mihomo_tproxy.net.reactor import BUFFER_BYTES
+from mihomo_tproxy.net.lane import Lane
 from mihomo_tproxy.net.relay import CLIENT_EVENTS, CLOSED, OPEN, READABLE, Flow
+from mihomo_tproxy.net.sealing import OpenLane, SealLane
 from mihomo_tproxy.net.sockopt import cause_of
 
 if TYPE_CHECKING:
@@ -36,145 +32,10 @@ if TYPE_CHECKING:
     from mihomo_tproxy.outbound.base import Answer
     from mihomo_tproxy.transport.stack import Stack
 
-CONTROL_BYTES: Final = 256 * 1024
-"""What layers may say by themselves beyond what the server accepts."""
+LINGER_S: Final = 10.0
+"""How long the server's silence has to last after the client's end before it is told, where being
+told would end its own side too."""
 _SHAKING: Final = 3
-
-
-class SealLane(Lane):
-    """Client to server: payload is sealed."""
-
-    __slots__ = ("late", "stack")
-
-    def __init__(self, src: SocketType, dst: SocketType, stack: Stack) -> None:
-        super().__init__(src, dst)
-        self.stack = stack
-        self.late = False
-        """The server has ended its side: whether it still listens does not matter."""
-
-    def flush(self, context: RelayContext) -> bool:
-        """Whether everything sealed so far has been sent."""
-        backlog = self.backlog
-        if backlog is not None:
-            try:
-                sent = self.dst.send(backlog, MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
-            except ConnectionError:
-                if not self.late:
-                    raise
-                sent = len(backlog)
-            if sent < len(backlog):
-                self.backlog = backlog[sent:]
-                return False
-            self.backlog = None
-        return True
-
-    def push(self, wire: Buffer) -> None:
-        """Send sealed bytes now, or as soon as the server accepts them.
-
-        Raises:
-            OSError: the server's socket failed.
-            ProtocolError: too much is waiting already.
-        """
-        if self.backlog is not None:
-            if len(self.backlog) > CONTROL_BYTES:
-                raise ProtocolError("control-flood")
-            self.backlog = memoryview(bytes(self.backlog) + bytes(wire))
-            return
-        try:
-            sent = self.dst.send(wire, MSG_DONTWAIT)
-        except BlockingIOError:
-            sent = 0
-        except ConnectionError:
-            if not self.late:
-                raise
-            return
-        if sent < len(wire):  # a copy: what a transparent layer returns is the shared buffer
-            self.backlog = memoryview(bytes(memoryview(wire)[sent:]))
-
-    def _copy(self, context: RelayContext) -> int:
-        reactor, stack = context.reactor, self.stack
-        for _ in range(TURN_READS):
-            if stack.blocked:
-                return DRAINED  # the flow comes back when a feed has unblocked it
-            try:
-                got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
-            except BlockingIOError:
-                return DRAINED
-            if got:
-                self.push(stack.seal(reactor.view[:got]))
-                self.total += got
-                self.eof = self.ended and got < BUFFER_BYTES
-            else:
-                self.eof = True
-            if self.eof:
-                last = stack.finish()
-                if last:
-                    self.push(last)
-            if self.backlog is not None:
-                return BLOCKED
-            if self.eof:
-                return FINISHED
-            if got < BUFFER_BYTES:
-                return DRAINED
-        return MORE
-
-
-class OpenLane(Lane):
-    """Server to client: wire bytes are opened."""
-
-    __slots__ = ("stack", "up")
-
-    def __init__(self, src: SocketType, dst: SocketType, stack: Stack, up: SealLane) -> None:
-        super().__init__(src, dst)
-        self.stack = stack
-        self.up = up
-
-    def _copy(self, context: RelayContext) -> int:
-        reactor, stack = context.reactor, self.stack
-        for _ in range(TURN_READS):
-            try:
-                got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
-            except BlockingIOError:
-                return DRAINED
-            if got:
-                payload = stack.feed(reactor.view[:got])
-                closed = self.ended and got < BUFFER_BYTES
-            else:
-                payload = b""
-                closed = True
-            if closed and not stack.ended:
-                stack.feed_eof()
-            self.eof = self.up.late = closed or stack.ended
-            if payload:
-                self.deliver(payload)
-            if stack.output:
-                wire, stack.output = stack.output, b""
-                self.up.push(wire)
-            if self.backlog is not None:
-                return BLOCKED
-            if self.eof:
-                return FINISHED
-            if got < BUFFER_BYTES:
-                return DRAINED
-            if stack.transparent:
-                break
-        return MORE
-
-    def deliver(self, payload: Buffer) -> None:
-        """Send payload to the client; what it does not take becomes the backlog.
-
-        Raises:
-            OSError: the client's socket failed.
-        """
-        try:
-            sent = self.dst.send(payload, MSG_DONTWAIT)
-        except BlockingIOError:
-            sent = 0
-        self.total += sent
-        if sent < len(payload):
-            self.backlog = memoryview(bytes(memoryview(payload)[sent:]))
 
 
 class LayeredFlow(Flow):
@@ -215,6 +76,10 @@ class LayeredFlow(Flow):
         """Give up a handshake that takes too long; else as any flow."""
         if self._state == _SHAKING:
             self.abort("handshake-timeout")
+        elif self._lingers():
+            self.deadline = self.active + LINGER_S
+            if self.deadline <= now:
+                self._part()
         else:
             super().expire(now)
 
@@ -344,19 +209,18 @@ class LayeredFlow(Flow):
 
     def _finish(self, lane: Lane) -> bool:
         """All of a lane is delivered: pass the end on; whether the flow is still open."""
-        ends_below = self._stack.ends_below
-        if self._plain or lane is not self._up or (ends_below and not self._down.eof):
+        stack = self._stack
+        tells = stack.ends_below and not stack.ends_both
+        if self._plain or lane is not self._up or (tells and not self._down.eof):
             return super()._finish(lane)
         lane.done = True
         if self._down.done:
             self._close("")
             return False
-        if ends_below:
-            try:
-                lane.dst.shutdown(SHUT_WR)
-            except OSError:
-                pass  # the server is gone, as it said
-        self.deadline = self.active + self._context.timeouts.half_closed
+        if tells:
+            self._hang_up()
+        timeouts = self._context.timeouts
+        self.deadline = self.active + (LINGER_S if self._lingers() else timeouts.half_closed)
         return True
 
     def _fail(self, sock: SocketType) -> bool:
@@ -366,8 +230,28 @@ class LayeredFlow(Flow):
         self._up.eof = self._up.done = True
         if self._down.done:
             self._close("")
+        return self._state == OPEN
+
+    def _lingers(self) -> bool:
+        """Whether the client has ended, and the server has not been told."""
+        if self._state != OPEN or self._plain or not self._stack.ends_both:
             return False
-        return True
+        return self._up.done and not self._down.eof
+
+    def _part(self) -> None:
+        """Nothing more came: tell the server, and end the flow."""
+        try:
+            self._up.push(self._stack.finish())  # type: ignore[attr-defined] # it is a SealLane
+        except (ProtocolError, OSError):
+            pass  # it has gone already
+        self._hang_up()
+        self._close("")
+
+    def _hang_up(self) -> None:
+        try:
+            self._server.shutdown(SHUT_WR)
+        except OSError:
+            pass  # it has gone already
 
 
 def refuse(client: SocketType, answer: Answer, cause: str) -> None:

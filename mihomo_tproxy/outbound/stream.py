@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.outbound.base import Route
 
 BACKLOG_BYTES: Final = 256 * 1024
+HELD_BYTES: Final = 32 * 1024
+"""What is given to layers while they are blocked: they hold it until they are not."""
 TURN_READS: Final = 8
 _EVENTS: Final = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 _READABLE: Final = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
@@ -51,6 +53,7 @@ class Stream:
         "_backlog",
         "_context",
         "_dialled",
+        "_held",
         "_owner",
         "_route",
         "_sock",
@@ -67,6 +70,7 @@ class Stream:
         self._sock: SocketType | None = None
         self._backlog = bytearray()
         self._dialled = False
+        self._held = 0
         self.ready = False
         """The layers have shaken hands."""
         self.deadline = NEVER
@@ -88,7 +92,13 @@ class Stream:
 
         A failure is told to the owner, not raised.
         """
-        if self._stack.blocked or len(self._backlog) > BACKLOG_BYTES:
+        if self._stack.blocked:
+            self._held += len(payload)
+            if self._held > HELD_BYTES:
+                return False
+        else:
+            self._held = 0
+        if len(self._backlog) > BACKLOG_BYTES:
             return False
         try:
             self._push(self._stack.seal(payload))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Stack(Layer):
     """Any number of layers as one; takes the list over."""
 
-    __slots__ = ("_begun", "_layers", "ends_below")
+    __slots__ = ("_begun", "_layers", "ends_below", "ends_both")
 
     def __init__(self, layers: list[Layer]) -> None:
         super().__init__()
@@ -28,6 +28,7 @@ class Stack(Layer):
         self._begun = 0
         self.ready = self.transparent = not layers
         self.ends_below = True
+        self.ends_both = any(layer.ends_both for layer in layers)
 
     def begin(self) -> None:
         """The wire is there."""

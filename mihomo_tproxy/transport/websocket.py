@@ -46,6 +46,7 @@ class WebSocketLayer(Layer):
     __slots__ = ("_finished", "_frames", "_key", "_random", "_request", "_response", "_waiting")
 
     ends_below = False
+    ends_both = True
 
     def __init__(self, request: UpgradeRequest, random: Callable[[int], bytes] = urandom) -> None:
         super().__init__()

@@ -330,3 +330,24 @@ def test_a_slow_client_stops_the_server():
         results = []
         rig.in_thread(lambda: results.append(len(receive_all(rig.client))))
         assert results == [sent]
+
+
+def test_an_end_that_would_end_both_sides_waits_for_silence():
+    class Final(Lines):
+        ends_both = True
+
+    with Layered() as rig:
+        rig.open([Final()])
+        rig.client.sendall(b"question")
+        rig.client.shutdown(socket.SHUT_WR)
+        assert rig.received(rig.proxy, 8) == b"question"
+        rig.later(9.0)
+        rig.proxy.sendall(b"late ")
+        assert rig.received(rig.client, 5) == b"late "
+        rig.later(9.0)
+        assert not readable(rig.proxy)
+        assert rig.tracker.tcp_live == 1
+        rig.later(2.0)
+        assert rig.received(rig.proxy, 2) == b"."
+        assert rig.tracker.tcp_live == 0
+        assert rig.tracker.errors == {}

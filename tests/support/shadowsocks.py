@@ -139,7 +139,7 @@ def reply_2022(
         nonce = bytes(range(24))
         return nonce + XChaCha20Poly1305(profile.key).encrypt(nonce, ids + main, None)
     aead = profile.method.cipher(session_subkey(profile.key, session))
-    header = Cipher(AES(profile.key), ECB()).encryptor().update(ids)
+    header = Cipher(AES(profile.key), ECB()).encryptor().update(ids)  # noqa: S305
     return header + aead.encrypt(ids[4:], main, None)
 
 

@@ -179,9 +179,11 @@ def test_a_host_that_cannot_be_written() -> None:
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300)))
 def test_arbitrary_bytes(data: bytes, cuts: list[int]) -> None:
     layer, _ = asked()
+    got = b""
     try:
         for piece in pieces(data, cuts):
-            assert not layer.feed(piece)
+            got += layer.feed(piece)
         layer.feed_eof()
-    except ProtocolError as error:
-        assert error.cause in ("ss-auth-failed", "ss-cut-short", "ss-no-answer")
+    except ProtocolError:
+        pass
+    assert got == b""
