@@ -1,8 +1,5 @@
 """A TCP flow through protocol layers: a handshake after the dial, then sealed lanes.
 
-    client --- SealLane: recv, seal, send ---> server
-    client <-- OpenLane: recv, feed, send ---- server, and what the layers say by themselves
-
 The handshake runs while the client is not watched: what it sends meanwhile waits in its socket, and
 leaves together with the last of the handshake. Once every layer is transparent (HTTP and SOCKS
 after their handshakes) the lanes become plain ones, which splice.
@@ -10,19 +7,21 @@ after their handshakes) the lanes become plain ones, which splice.
 Invariants, besides those of `relay`:
 - A client whose protocol can be told (`Answer`) is told once: that the way is open before the
   first payload, or why it is not instead of a RST.
-- A peer that talks without end while it accepts nothing is given up (CONTROL_BYTES).
+- A server that has ended its side may reset us for what we still say (the answer to a close frame):
+  that takes nothing from what the client is still to get.
 """
 
 from __future__ import annotations
 
 from select import EPOLLERR, EPOLLHUP, EPOLLRDHUP
-from socket import MSG_DONTWAIT, MSG_MORE, SHUT_WR
+from socket import MSG_DONTWAIT, SHUT_WR
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.errors import ProtocolError
-from mihomo_tproxy.net.lane import BLOCKED, DRAINED, FINISHED, MORE, TURN_READS, Lane
+from mihomo_tproxy.net.lane import Lane
 from mihomo_tproxy.net.reactor import BUFFER_BYTES
 from mihomo_tproxy.net.relay import CLIENT_EVENTS, CLOSED, OPEN, READABLE, Flow
+from mihomo_tproxy.net.sealing import OpenLane, SealLane
 from mihomo_tproxy.net.sockopt import cause_of
 
 if TYPE_CHECKING:
@@ -37,140 +36,8 @@ if TYPE_CHECKING:
 LINGER_S: Final = 10.0
 """How long the server's silence has to last after the client's end before it is told, where being
 told would end its own side too."""
-CONTROL_BYTES: Final = 256 * 1024
-"""What layers may say by themselves beyond what the server accepts."""
 _SHAKING: Final = 3
-_ENDS: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
-
-
-class SealLane(Lane):
-    """Client to server: payload is sealed."""
-
-    __slots__ = ("stack",)
-
-    def __init__(self, src: SocketType, dst: SocketType, stack: Stack) -> None:
-        super().__init__(src, dst)
-        self.stack = stack
-
-    def flush(self, context: RelayContext) -> bool:
-        """Whether everything sealed so far has been sent."""
-        backlog = self.backlog
-        if backlog is not None:
-            try:
-                sent = self.dst.send(backlog, MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
-            if sent < len(backlog):
-                self.backlog = backlog[sent:]
-                return False
-            self.backlog = None
-        return True
-
-    def push(self, wire: Buffer, flags: int = 0) -> None:
-        """Send sealed bytes now, or as soon as the server accepts them.
-
-        MSG_MORE: a FIN follows at once, and leaves in the same segment (send(2)).
-
-        Raises:
-            OSError: the server's socket failed.
-            ProtocolError: too much is waiting already.
-        """
-        if self.backlog is not None:
-            if len(self.backlog) > CONTROL_BYTES:
-                raise ProtocolError("control-flood")
-            self.backlog = memoryview(bytes(self.backlog) + bytes(wire))
-            return
-        try:
-            sent = self.dst.send(wire, MSG_DONTWAIT | flags)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(wire):  # a copy: what a transparent layer returns is the shared buffer
-            self.backlog = memoryview(bytes(memoryview(wire)[sent:]))
-
-    def _copy(self, context: RelayContext) -> int:
-        reactor, stack = context.reactor, self.stack
-        for _ in range(TURN_READS):
-            if stack.blocked:
-                return DRAINED  # the flow comes back when a feed has unblocked it
-            try:
-                got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
-            except BlockingIOError:
-                return DRAINED
-            if got:
-                self.push(stack.seal(reactor.view[:got]))
-                self.total += got
-            self.eof = not got or (self.ended and got < BUFFER_BYTES)
-            if self.eof and not stack.ends_both:
-                last = stack.finish()
-                if last:
-                    self.push(last, MSG_MORE if stack.ends_below else 0)
-            if self.backlog is not None:
-                return BLOCKED
-            if self.eof:
-                return FINISHED
-            if got < BUFFER_BYTES:
-                return DRAINED
-        return MORE
-
-
-class OpenLane(Lane):
-    """Server to client: wire bytes are opened."""
-
-    __slots__ = ("stack", "up")
-
-    def __init__(self, src: SocketType, dst: SocketType, stack: Stack, up: SealLane) -> None:
-        super().__init__(src, dst)
-        self.stack = stack
-        self.up = up
-
-    def _copy(self, context: RelayContext) -> int:
-        reactor, stack = context.reactor, self.stack
-        if stack.ended:  # during the handshake
-            self.eof = True
-            return FINISHED
-        for _ in range(TURN_READS):
-            try:
-                got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
-            except BlockingIOError:
-                return DRAINED
-            if got:
-                payload = stack.feed(reactor.view[:got])
-                closed = self.ended and got < BUFFER_BYTES
-            else:
-                payload = b""
-                closed = True
-            if closed and not stack.ended:
-                stack.feed_eof()
-            self.eof = closed or stack.ended
-            if payload:
-                self.deliver(payload)
-            if stack.output:
-                wire, stack.output = stack.output, b""
-                if not (self.up.done and stack.ends_below):  # else nobody listens any more
-                    self.up.push(wire)
-            if self.backlog is not None:
-                return BLOCKED
-            if self.eof:
-                return FINISHED
-            if got < BUFFER_BYTES:
-                return DRAINED
-            if stack.transparent:
-                break
-        return MORE
-
-    def deliver(self, payload: Buffer) -> None:
-        """Send payload to the client; what it does not take becomes the backlog.
-
-        Raises:
-            OSError: the client's socket failed.
-        """
-        try:
-            sent = self.dst.send(payload, MSG_DONTWAIT)
-        except BlockingIOError:
-            sent = 0
-        self.total += sent
-        if sent < len(payload):
-            self.backlog = memoryview(bytes(memoryview(payload)[sent:]))
+_FAILED: Final = EPOLLHUP | EPOLLERR
 
 
 class LayeredFlow(Flow):
@@ -244,6 +111,8 @@ class LayeredFlow(Flow):
         return False
 
     def _guarded_shake(self, events: int, *, begin: bool = False) -> None:
+        if events & EPOLLRDHUP:
+            self._down.ended = True  # an edge, which does not come again
         try:
             if begin:
                 self._stack.begin()
@@ -285,8 +154,8 @@ class LayeredFlow(Flow):
     def _establish(self, payload: Buffer, events: int, *, unread: bool) -> None:
         """The way is open: the client hears it, and its first bytes leave.
 
-        `events` may tell of an end that has been reported for the last time, and what is `unread`
-        in the server's socket will not be reported again either.
+        `events` may tell of a failure that has been reported for the last time, and what is
+        `unread` in the server's socket will not be reported again either.
         """
         context, stack = self._context, self._stack
         up, down = self._up, self._down
@@ -313,8 +182,7 @@ class LayeredFlow(Flow):
         if stack.transparent:
             self._become_plain()
         context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
-        if unread or stack.ended or down.backlog is not None or events & _ENDS:
-            self._down.ended = bool(events & EPOLLRDHUP)
+        if unread or stack.ended or down.ended or down.backlog is not None or events & _FAILED:
             self._down.failed = bool(events & EPOLLERR)
             self._run(self._down)
 
@@ -362,28 +230,48 @@ class LayeredFlow(Flow):
     def _finish(self, lane: Lane) -> bool:
         """All of a lane is delivered: pass the end on; whether the flow is still open."""
         stack = self._stack
-        if self._plain or lane is not self._up or (stack.ends_below and not stack.ends_both):
+        tells = stack.ends_below and not stack.ends_both
+        if self._plain or lane is not self._up or (tells and not self._down.eof):
             return super()._finish(lane)
         lane.done = True
         if self._down.done:
             self._close("")
             return False
+        if tells:
+            self._hang_up()
         timeouts = self._context.timeouts
         self.deadline = self.active + (LINGER_S if self._lingers() else timeouts.half_closed)
         return True
 
+    def _fail(self, sock: SocketType) -> bool:
+        """Abort if a socket has an error pending; whether the flow is still open."""
+        if self._plain or sock is not self._server or not self._down.eof:
+            return super()._fail(sock)
+        self._up.eof = self._up.done = True
+        if self._down.done:
+            self._close("")
+        return self._state == OPEN
+
     def _lingers(self) -> bool:
         """Whether the client has ended, and the server has not been told."""
-        return self._state == OPEN and self._up.done and not self._plain and self._stack.ends_both
+        if self._state != OPEN or self._plain or not self._stack.ends_both:
+            return False
+        return self._up.done and not self._down.eof
 
     def _part(self) -> None:
         """Nothing more came: tell the server, and end the flow."""
         try:
             self._up.push(self._stack.finish())  # type: ignore[attr-defined] # it is a SealLane
-            self._server.shutdown(SHUT_WR)
         except (ProtocolError, OSError):
             pass  # it has gone already
+        self._hang_up()
         self._close("")
+
+    def _hang_up(self) -> None:
+        try:
+            self._server.shutdown(SHUT_WR)
+        except OSError:
+            pass  # it has gone already
 
 
 def refuse(client: SocketType, answer: Answer, cause: str) -> None:

@@ -42,7 +42,7 @@ class Layered(RelayRig):
         server.connect_ex(address or self.destination)
         self.traffic = self.tracker.traffic("p", "tcp")
         self.tracker.flow_opened(self.traffic)
-        LayeredFlow(self.context, ours, server, self.traffic, Stack(layers), answer)
+        self.flow = LayeredFlow(self.context, ours, server, self.traffic, Stack(layers), answer)
         if address is None:
             self.turn_until(lambda: readable(self.server))
             self.proxy, _ = self.server.accept()
@@ -150,6 +150,64 @@ def test_the_end_in_band_is_passed_on_and_the_wire_stays_open():
         assert rig.client.recv(1) == b""
         rig.turn_until(lambda: rig.tracker.tcp_live == 0)
         assert rig.tracker.errors == {}
+
+
+@pytest.mark.parametrize("layers", [[Xor(0)], [Greeting(wanted=b"wel")]], ids=["none", "one step"])
+def test_a_server_that_has_ended_already_when_the_handshake_is_over(layers):
+    with Layered() as rig:
+        ours, client = socket.socketpair()
+        rig.keep(client)
+        server = socket.socket()
+        server.connect(rig.destination)
+        server.setblocking(False)
+        proxy, _ = rig.server.accept()
+        proxy.sendall(b"welcome")
+        proxy.shutdown(socket.SHUT_WR)
+        rig.keep(proxy)
+        traffic = rig.tracker.traffic("p", "tcp")
+        rig.tracker.flow_opened(traffic)
+        LayeredFlow(rig.context, ours, server, traffic, Stack(layers))
+        results = []
+        rig.in_thread(lambda: results.append(receive_all(client)))
+        assert b"welcome".endswith(results[0])
+        assert results[0]
+
+
+def test_a_reset_after_the_servers_end_takes_nothing_from_the_client():
+    piece = b"x" * 8192
+    with Layered() as rig:
+        rig.open([Lines()])
+        room = capacity(piece)
+        for _ in range(room - 1):
+            rig.proxy.sendall(piece)
+            rig.turn(0.002)
+        rig.proxy.sendall(7 * piece + b".")
+        rig.turn_until(lambda: rig.flow._down.eof)
+        assert rig.flow._down.backlog is not None
+        rig.client.sendall(b"nobody reads this")
+        rig.turn(0.01)
+        rig.proxy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        rig.proxy.close()
+        rig.turn(0.01)
+        results = []
+        rig.in_thread(lambda: results.append(receive_all(rig.client)))
+        assert results == [(room + 6) * piece]
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.tracker.errors == {}
+
+
+def capacity(piece):
+    """How many pieces a pair of sockets holds."""
+    one, other = socket.socketpair()
+    with one, other:
+        one.setblocking(False)
+        count = 0
+        try:
+            while one.send(piece) == len(piece):
+                count += 1
+        except BlockingIOError:
+            pass
+        return count
 
 
 def test_blocked_layers_stop_the_client_and_a_window_lets_it_on():
@@ -454,6 +512,7 @@ def test_layered_flows_leave_no_garbage():
                         rig.proxy.close()
                         rig.client.close()
                         rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+            rig.flow = None
             assert len(flows) == 18
             assert [ref for ref in flows if ref() is not None] == []
         finally:

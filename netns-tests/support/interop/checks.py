@@ -79,8 +79,9 @@ def _generate(rig: Rig, ports: Iterator[int], count: int) -> None:
 
 
 def one_byte(rig: Rig, ports: Iterator[int], _row: Row) -> None:
-    """One byte to and fro; and a server that speaks first."""
+    """One byte to and fro; a server that ends without a word; one that speaks first."""
     _echo(rig, ports, 1)
+    _generate(rig, ports, 0)
     with _open(rig, ports, "banner") as sock:
         assert read_exactly(sock, 11) == b"220 ready\r\n"
         sock.sendall(b"?")
