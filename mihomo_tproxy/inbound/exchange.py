@@ -208,6 +208,8 @@ class PlainProxy:
         try:
             user = authenticate(inbound, source, request)
             if request.method == "CONNECT":
+                if self._client.waiting:
+                    raise RemoteProtocolError("http-bad-framing", "CONNECT before an answer")
                 metadata = connect_metadata(inbound, source, request, user)
                 self._closed = True
                 self._drop_server()
@@ -221,10 +223,8 @@ class PlainProxy:
             return
         self._exchange = exchange
         metadata = exchange.forward.metadata
-        key = (
-            *(metadata.destination, metadata.host, metadata.destination_port),
-            metadata.inbound_user,
-        )
+        where = (metadata.destination, metadata.host, metadata.destination_port)
+        key = (*where, metadata.inbound_user)
         self._reused = self._server is not None and self._server_key == key
         if self._reused and self._server is not None:
             self._server.send(exchange.forward.wire)
@@ -374,9 +374,9 @@ class PlainProxy:
         traffic = context.tracker.traffic("", Network.TCP)
         client.mute()
         server.mute()
-        self._closed = True
-        context.tracker.flow_opened(traffic)
         Flow(context, server.sock, client.sock, traffic)
+        context.tracker.flow_opened(traffic)
+        self._closed = True
 
     def _settle(self) -> None:
         """Ask for what may happen next."""
