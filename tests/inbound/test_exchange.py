@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from support.inbound import InboundRig
-from support.loopback import both_loops, readable
+from support.loopback import both_loops, readable, receive_all
 
 from mihomo_tproxy.config.specs.listener import AccessSpec
 from mihomo_tproxy.inbound import exchange
@@ -463,5 +463,4 @@ def test_an_upgrade_that_cannot_be_watched_ends_both(monkeypatch):
         server.close()
         rig.turn_until(lambda: rig.tracker.tcp_live == 0)
         with pytest.raises(ConnectionResetError):
-            while client.recv(4096):
-                pass
+            receive_all(client)
