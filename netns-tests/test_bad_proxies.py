@@ -235,7 +235,7 @@ def wrong_secrets():
 WRONG_SECRETS = {
     **dict.fromkeys(("ss", "ss 2022", "vless", "vmess"), "relay-reset"),
     "trojan other name": "tls-certificate",
-    "trojan other pin": "tls-certificate",
+    "trojan other pin": "tls-fingerprint",
     "socks5": "socks5-auth-failed",
     "socks5 no login": "socks5-no-method",
     "http": "http-auth-failed",

@@ -13,12 +13,13 @@ Invariants, besides those of `relay`:
 
 from __future__ import annotations
 
-from select import EPOLLRDHUP
+from select import EPOLLERR, EPOLLHUP, EPOLLRDHUP
 from socket import MSG_DONTWAIT, SHUT_WR
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.errors import ProtocolError
 from mihomo_tproxy.net.lane import Lane
+from mihomo_tproxy.net.reactor import BUFFER_BYTES
 from mihomo_tproxy.net.relay import CLIENT_EVENTS, CLOSED, OPEN, READABLE, Flow
 from mihomo_tproxy.net.sealing import OpenLane, SealLane
 from mihomo_tproxy.net.sockopt import cause_of
@@ -36,6 +37,7 @@ LINGER_S: Final = 10.0
 """How long the server's silence has to last after the client's end before it is told, where being
 told would end its own side too."""
 _SHAKING: Final = 3
+_ENDS: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 
 
 class LayeredFlow(Flow):
@@ -67,10 +69,16 @@ class LayeredFlow(Flow):
     def on_event(self, fd: int, events: int) -> None:
         """Something happened on one of the two sockets."""
         if self._state != _SHAKING:
+            self._clear_way()
             super().on_event(fd, events)
             return
         self.active = self._context.reactor.now
         self._guarded_shake(events)
+
+    def on_again(self) -> None:
+        """Continue the lanes whose last turn was cut short."""
+        self._clear_way()
+        super().on_again()
 
     def expire(self, now: float) -> None:
         """Give up a handshake that takes too long; else as any flow."""
@@ -99,14 +107,13 @@ class LayeredFlow(Flow):
             return False
         self._state = _SHAKING
         self.deadline = self.active + self._context.timeouts.handshake
-        self._stack.begin()
-        self._guarded_shake(events)
+        self._guarded_shake(events, begin=True)
         return False
 
-    def _guarded_shake(self, events: int) -> None:
-        if events & EPOLLRDHUP:
-            self._down.ended = True  # an edge, which does not come again
+    def _guarded_shake(self, events: int, *, begin: bool = False) -> None:
         try:
+            if begin:
+                self._stack.begin()
             self._shake(events)
         except ProtocolError as error:
             self.abort(error.cause)
@@ -131,31 +138,35 @@ class LayeredFlow(Flow):
                     raise ProtocolError("handshake-closed")
                 payload = stack.feed(reactor.view[:got])
                 if stack.ready:
-                    self._establish(payload)
+                    self._establish(payload, events, unread=got == BUFFER_BYTES)
                     return
                 if stack.output:
                     self._say()
         if stack.ready:
-            self._establish(b"")
+            self._establish(b"", events, unread=bool(events & READABLE))
 
     def _say(self) -> None:
         wire, self._stack.output = self._stack.output, b""
         self._up.push(wire)  # type: ignore[attr-defined] # a SealLane during the handshake
 
-    def _establish(self, payload: Buffer) -> None:
-        """The way is open: the client hears it, and its first bytes leave."""
+    def _establish(self, payload: Buffer, events: int, *, unread: bool) -> None:
+        """The way is open: the client hears it, and its first bytes leave.
+
+        `events` may tell of an end that has been reported for the last time, and what is `unread`
+        in the server's socket will not be reported again either.
+        """
         context, stack = self._context, self._stack
         up, down = self._up, self._down
         assert isinstance(up, SealLane)  # noqa: S101 - as above
         assert isinstance(down, OpenLane)  # noqa: S101 - as above
         self._state = OPEN
         answer, self._answer = self._answer, None
-        if answer is not None:
-            words = answer.accepted()
-            if words:
-                payload = words + bytes(payload)
+        words = answer.accepted() if answer is not None else b""
+        if words:
+            payload = words + bytes(payload)
         if payload:
             down.deliver(payload)
+            down.total -= len(words)  # they are no payload
         first = self._first_payload(answer.early if answer is not None else b"")
         wire = stack.seal(first)
         if stack.output:
@@ -169,7 +180,10 @@ class LayeredFlow(Flow):
         if stack.transparent:
             self._become_plain()
         context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
-        self._run(self._down)
+        if unread or stack.ended or down.backlog is not None or events & _ENDS:
+            self._down.ended = bool(events & EPOLLRDHUP)
+            self._down.failed = bool(events & EPOLLERR)
+            self._run(self._down)
 
     def _first_payload(self, early: bytes) -> Buffer:
         if early or self._stack.blocked:
@@ -193,15 +207,20 @@ class LayeredFlow(Flow):
         except ProtocolError as error:
             self.abort(error.cause)
             return False
-        if stack.transparent:
-            self._become_plain()
-        elif stalled and not stack.blocked and not self._up.done:
+        if stalled and not stack.blocked and not self._up.done:
             return self._run(self._up)
         return True
+
+    def _clear_way(self) -> None:
+        """Without layers from now on, if they are done; within a turn the lanes are in use."""
+        if not self._plain and self._stack.transparent and self._state == OPEN:
+            self._become_plain()
 
     def _become_plain(self) -> None:
         """Nothing is changed any more: the same lanes without layers."""
         self._plain = True
+        if self._up.backlog is not None:
+            self._traffic.up -= len(self._up.backlog)  # a plain lane counts what it has sent
         self._up, self._down = _plain(self._up), _plain(self._down)
         for lane in (self._up, self._down):
             if lane.more:

@@ -10,7 +10,7 @@ Invariants, besides those of `lane`:
 
 from __future__ import annotations
 
-from socket import MSG_DONTWAIT
+from socket import MSG_DONTWAIT, MSG_MORE
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.errors import ProtocolError
@@ -57,8 +57,10 @@ class SealLane(Lane):
             self.backlog = None
         return True
 
-    def push(self, wire: Buffer) -> None:
+    def push(self, wire: Buffer, flags: int = 0) -> None:
         """Send sealed bytes now, or as soon as the server accepts them.
+
+        MSG_MORE: a FIN follows at once, and leaves in the same segment (send(2)).
 
         Raises:
             OSError: the server's socket failed.
@@ -70,7 +72,7 @@ class SealLane(Lane):
             self.backlog = memoryview(bytes(self.backlog) + bytes(wire))
             return
         try:
-            sent = self.dst.send(wire, MSG_DONTWAIT)
+            sent = self.dst.send(wire, MSG_DONTWAIT | flags)
         except BlockingIOError:
             sent = 0
         except ConnectionError:
@@ -92,13 +94,11 @@ class SealLane(Lane):
             if got:
                 self.push(stack.seal(reactor.view[:got]))
                 self.total += got
-                self.eof = self.ended and got < BUFFER_BYTES
-            else:
-                self.eof = True
+            self.eof = not got or (self.ended and got < BUFFER_BYTES)
             if self.eof and not stack.ends_both:
                 last = stack.finish()
                 if last:
-                    self.push(last)
+                    self.push(last, MSG_MORE if stack.ends_below else 0)
             if self.backlog is not None:
                 return BLOCKED
             if self.eof:
@@ -120,6 +120,9 @@ class OpenLane(Lane):
 
     def _copy(self, context: RelayContext) -> int:
         reactor, stack = context.reactor, self.stack
+        if stack.ended:  # during the handshake
+            self.eof = self.up.late = True
+            return FINISHED
         for _ in range(TURN_READS):
             try:
                 got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
@@ -138,7 +141,8 @@ class OpenLane(Lane):
                 self.deliver(payload)
             if stack.output:
                 wire, stack.output = stack.output, b""
-                self.up.push(wire)
+                if not (self.up.done and stack.ends_below):  # else nobody listens any more
+                    self.up.push(wire)
             if self.backlog is not None:
                 return BLOCKED
             if self.eof:

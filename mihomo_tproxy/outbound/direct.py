@@ -119,6 +119,9 @@ class DirectLink:
         sock = self._v4 if len(destination) == 2 else self._v6
         try:
             if sock is None:
+                if self._sink is None:
+                    self._outbound.count("udp-link-closed")
+                    return
                 sock = self._open(AF_INET if len(destination) == 2 else AF_INET6)
             sock.sendto(data, destination)
         except OSError as error:
@@ -153,7 +156,7 @@ class DirectLink:
         """Never due."""
 
     def abort(self, cause: str) -> None:
-        """Close; the association notices at its next datagram."""
+        """Close; what the association still sends is lost, and counted."""
         self.close()
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.outbound.registry import OutboundRegistry
 
     Underlay = Callable[[], Outbound]
-    """Who carries a proxy's own connections; asked for each time, as a name may change sides."""
+    """Who carries a proxy's own connections; known when the first of them is opened."""
 
 
 class OutboundEnv:
@@ -36,10 +36,22 @@ class OutboundEnv:
         self.context = context
         self.resolver = resolver
         self.unreachable = unreachable
-        self.outbounds: OutboundRegistry
-        """Set once all of them exist."""
+        self._outbounds: OutboundRegistry | None = None
+        self._chains: list[Chain] = []
         self.interface_name = interface_name
         self.routing_mark = routing_mark
+
+    @property
+    def outbounds(self) -> OutboundRegistry | None:
+        """All of them; None until they exist."""
+        return self._outbounds
+
+    @outbounds.setter
+    def outbounds(self, outbounds: OutboundRegistry) -> None:
+        self._outbounds = outbounds
+        for chain in self._chains:
+            chain.find(outbounds)
+        self._chains.clear()
 
     def dialer(self, spec: ProxySpec) -> Dialer:
         """A dialer with the options of an entry, or the file's where it has none."""
@@ -57,10 +69,37 @@ class OutboundEnv:
         if not spec.dialer_proxy:
             direct = Direct(self.context, self.dialer(spec), spec.name)
             return lambda: direct
-        return lambda: self._find(spec.dialer_proxy)
+        chain = Chain(spec.dialer_proxy)
+        if self._outbounds is None:
+            self._chains.append(chain)
+        else:
+            chain.find(self._outbounds)
+        return chain
 
-    def _find(self, name: str) -> Outbound:
-        outbound = self.outbounds.get(name)
-        if outbound is None:
-            raise LocalProtocolError("no-dialer-proxy", f"there is no outbound {name!r}")
-        return outbound
+
+class Chain:
+    """The outbound under another's connections.
+
+    It knows that one and not the registry: with the last flow a configuration goes by reference
+    count, as what is frozen (`net.gc_watch`) has no other way to go.
+    """
+
+    __slots__ = ("_name", "_outbound")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._outbound: Outbound | None = None
+
+    def find(self, outbounds: OutboundRegistry) -> None:
+        """Remember the outbound of this name, if there is one."""
+        self._outbound = outbounds.get(self._name)
+
+    def __call__(self) -> Outbound:
+        """The outbound.
+
+        Raises:
+            LocalProtocolError: there is none.
+        """
+        if self._outbound is None:
+            raise LocalProtocolError("no-dialer-proxy", f"there is no outbound {self._name!r}")
+        return self._outbound

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 QUEUE_DATAGRAMS: Final = 64
 """Datagrams of one client port that wait for the handshake."""
 RETRY_S: Final = 1.0
+IDLE_S: Final = 60.0
+"""How long a stream that has one remote is kept for nothing."""
 DESTINATION_LIMIT: Final = 256
 """Streams of one client port where each has one remote; the least used goes first."""
 
@@ -40,7 +42,9 @@ def open_packet_link(outbound: ProxyOutbound, sink: PacketSink) -> PacketLink:
 class StreamLink:
     """One stream of datagrams."""
 
-    __slots__ = ("_first", "_layer", "_outbound", "_queue", "_retry_at", "_sink", "_stream")
+    __slots__ = (
+        *("_first", "_layer", "_outbound", "_queue", "_retry_at", "_sink", "_stream", "active"),
+    )
 
     def __init__(self, outbound: ProxyOutbound, sink: PacketSink) -> None:
         self._outbound = outbound
@@ -50,11 +54,13 @@ class StreamLink:
         self._first: SocketAddress = ("", 0)
         self._queue: list[tuple[bytes, str, int]] = []
         self._retry_at = 0.0
+        self.active = outbound.context.reactor.now
+        """When a datagram last came or went, reactor time."""
 
     def send(self, data: memoryview, destination: SocketAddress) -> None:
         """Send a datagram, or keep it until the stream is there."""
+        self.active = now = self._outbound.context.reactor.now
         if self._stream is None:
-            now = self._outbound.context.reactor.now
             if now < self._retry_at:
                 self._count("udp-stream-down")
                 return
@@ -86,6 +92,7 @@ class StreamLink:
         layer, first = self._layer, self._first
         if layer is None:
             return
+        self.active = self._outbound.context.reactor.now
         for packet in layer.feed_packets(data):
             if self._sink is None:
                 return
@@ -140,13 +147,15 @@ class StreamLink:
         stream, layer = self._stream, self._layer
         if stream is None or layer is None:
             return
+        if not stream.has_room:  # known before the layer says what it says once
+            self._count("udp-stream-full")
+            return
         try:
             wire = layer.seal_packet(data, host, port)
         except ProtocolError as error:
             self._count(error.cause)
             return
-        if not stream.send(wire):
-            self._count("udp-stream-full")
+        stream.send(wire)
 
     def _count(self, cause: str) -> None:
         self._outbound.context.tracker.count(cause)
@@ -166,12 +175,23 @@ class PerDestinationLink:
         """Send by the stream of this remote."""
         link = self._links.pop(destination, None)
         if link is None:
+            self._close_idle()
             if len(self._links) >= DESTINATION_LIMIT:
                 self._links.pop(next(iter(self._links))).close()
                 self._outbound.context.tracker.count("udp-stream-evicted")
             link = StreamLink(self._outbound, self._sink)
         self._links[destination] = link
         link.send(data, destination)
+
+    def _close_idle(self) -> None:
+        """Close those at the head, where who was sent to longest ago is, that nobody needs."""
+        idle_since = self._outbound.context.reactor.now - IDLE_S
+        while self._links:
+            destination, link = next(iter(self._links.items()))
+            if link.active > idle_since:
+                return
+            del self._links[destination]
+            link.close()
 
     def close(self) -> None:
         """Close all of them."""

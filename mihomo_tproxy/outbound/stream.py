@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mihomo_tproxy.outbound.base import Route
 
 BACKLOG_BYTES: Final = 256 * 1024
-HELD_BYTES: Final = 32 * 1024
-"""What is given to layers while they are blocked: they hold it until they are not."""
 TURN_READS: Final = 8
 _EVENTS: Final = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 _READABLE: Final = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
@@ -53,7 +51,6 @@ class Stream:
         "_backlog",
         "_context",
         "_dialled",
-        "_held",
         "_owner",
         "_route",
         "_sock",
@@ -70,7 +67,6 @@ class Stream:
         self._sock: SocketType | None = None
         self._backlog = bytearray()
         self._dialled = False
-        self._held = 0
         self.ready = False
         """The layers have shaken hands."""
         self.deadline = NEVER
@@ -87,26 +83,22 @@ class Stream:
         """Dial. The owner hears the rest, perhaps before this returns."""
         self._route.dialer.dial(self._route.host, self._route.port, self._on_socket)
 
-    def send(self, payload: Buffer) -> bool:
-        """Seal and send; whether there was room. Only once `ready`.
+    @property
+    def has_room(self) -> bool:
+        """Whether the server takes more; what is sent all the same is kept, up to a limit."""
+        return not self._stack.blocked and len(self._backlog) <= BACKLOG_BYTES
+
+    def send(self, payload: Buffer) -> None:
+        """Seal and send. Only once `ready`.
 
         A failure is told to the owner, not raised.
         """
-        if self._stack.blocked:
-            self._held += len(payload)
-            if self._held > HELD_BYTES:
-                return False
-        else:
-            self._held = 0
-        if len(self._backlog) > BACKLOG_BYTES:
-            return False
         try:
             self._push(self._stack.seal(payload))
         except ProtocolError as error:
             self._end(error.cause)
         except OSError as error:
             self._end(cause_of(error.errno, "stream"))
-        return True
 
     def close(self) -> None:
         """Let go of the socket; the owner hears nothing."""

@@ -8,7 +8,7 @@ to take one. OpenSSL's own SSL_SESSION_dup shares those and takes 1 us, but has 
     _ssl._SSLSocket    | object head 16 | owner 8 | SSL * 8 | context 8 | ...
     _ssl._SSLContext   | object head 16 | SSL_CTX * 8 | ...
 
-That is so in CPython 3.11 to 3.13 for 64 bits, but promised by nobody. Before anything is called the
+That is so in CPython 3.11 to 3.13 for 64 bits, but promised by nobody. Before any call the
 layout is checked on an object of the running interpreter: the context must be where it should be,
 then OpenSSL must agree that this SSL belongs to that SSL_CTX. Where that fails, `ssl` copies.
 

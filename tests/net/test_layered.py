@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
+import weakref
 
 import pytest
 from support.layers import Greeting, Lines, Windowed, Xor
 from support.loopback import RelayRig, both_loops, readable, receive_all
 
+from mihomo_tproxy.codec.layer import Layer
+from mihomo_tproxy.errors import LocalProtocolError
 from mihomo_tproxy.net.layered import LayeredFlow
 from mihomo_tproxy.net.relay import Timeouts
 from mihomo_tproxy.transport.stack import Stack
@@ -43,6 +47,7 @@ class Layered(RelayRig):
             self.turn_until(lambda: readable(self.server))
             self.proxy, _ = self.server.accept()
             self.keep(self.proxy).settimeout(20)
+        return flow
 
     def received(self, sock, size):
         got = b""
@@ -172,14 +177,14 @@ def test_a_server_that_has_ended_already_when_the_handshake_is_over(layers):
 def test_a_reset_after_the_servers_end_takes_nothing_from_the_client():
     piece = b"x" * 8192
     with Layered() as rig:
-        rig.open([Lines()])
+        flow = rig.open([Lines()])
         room = capacity(piece)
         for _ in range(room - 1):
             rig.proxy.sendall(piece)
             rig.turn(0.002)
         rig.proxy.sendall(7 * piece + b".")
-        rig.turn_until(lambda: rig.flow._down.eof)
-        assert rig.flow._down.backlog is not None
+        rig.turn_until(lambda: flow._down.eof)
+        assert flow._down.backlog is not None
         rig.client.sendall(b"nobody reads this")
         rig.turn(0.01)
         rig.proxy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -238,6 +243,7 @@ def test_the_client_hears_that_the_way_is_open_and_its_early_bytes_leave():
         rig.proxy.sendall(b"welcome\nbanner")
         assert rig.received(rig.client, 9) == b"OK\nbanner"
         assert rig.received(rig.proxy, 9) == b"pipelined"
+        assert (rig.traffic.up, rig.traffic.down) == (9, 6)
 
 
 def test_words_for_a_dial_that_fails():
@@ -351,3 +357,163 @@ def test_an_end_that_would_end_both_sides_waits_for_silence():
         assert rig.received(rig.proxy, 2) == b"."
         assert rig.tracker.tcp_live == 0
         assert rig.tracker.errors == {}
+
+
+class Wordless(Layer):
+    """Cannot even begin."""
+
+    def begin(self):
+        raise LocalProtocolError("toy-wordless")
+
+
+class Picky(Windowed):
+    """Has a window, and a word it cannot say."""
+
+    def seal(self, payload):
+        if b"unspeakable" in bytes(payload):
+            raise LocalProtocolError("toy-unspeakable")
+        return super().seal(payload)
+
+
+class Late(Layer):
+    """Gets out of the way in the middle of a stream."""
+
+    def feed(self, data):
+        self.transparent = self.transparent or b"!" in bytes(data)
+        return data
+
+
+class Echoing(Layer):
+    """Answers every feed, whatever our side said before."""
+
+    def feed(self, data):
+        self.output += b"pong"
+        return data
+
+
+@pytest.mark.parametrize("layers", [[], [Xor(0)]], ids=["plain", "layered"])
+def test_an_end_that_came_with_the_first_bytes_is_not_lost(layers):
+    with Layered() as rig:
+        ours, rig.client = socket.socketpair()
+        rig.keep(rig.client).settimeout(20)
+        server = socket.create_connection(rig.destination)
+        server.setblocking(False)
+        proxy, _ = rig.server.accept()
+        rig.keep(proxy).sendall(b"busy")
+        proxy.shutdown(socket.SHUT_WR)
+        rig.turn_until(lambda: readable(server))
+        traffic = rig.tracker.traffic("p", "tcp")
+        rig.tracker.flow_opened(traffic)
+        LayeredFlow(rig.context, ours, server, traffic, Stack(layers), Words())
+        assert rig.received(rig.client, 7) == b"OK\nbusy"
+        rig.turn_until(lambda: readable(rig.client))
+        assert rig.client.recv(1) == b""
+
+
+def test_an_end_in_band_together_with_the_handshake_is_passed_on():
+    with Layered() as rig:
+        rig.open([Greeting(), Lines()])
+        rig.received(rig.proxy, 6)
+        rig.proxy.sendall(b"welcome\nbye.")
+        assert rig.received(rig.client, 3) == b"bye"
+        rig.turn_until(lambda: readable(rig.client))
+        assert rig.client.recv(1) == b""
+        rig.client.shutdown(socket.SHUT_WR)
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.tracker.errors == {}
+
+
+def test_a_layer_that_cannot_begin_has_its_cause():
+    with Layered() as rig:
+        rig.open([Wordless()], Words())
+        assert rig.received(rig.client, 64) == b"NO toy-wordless\n"
+        assert rig.tracker.errors == {"toy-wordless": 1}
+        assert rig.reactor.crashes == 0
+
+
+def test_what_a_window_lets_on_and_cannot_be_said_has_its_cause():
+    with Layered() as rig:
+        rig.open([Picky()])
+        rig.client.sendall(b"unspeakable")
+        rig.turn(0.02)
+        rig.proxy.sendall(b"+")
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.tracker.errors == {"toy-unspeakable": 1}
+        assert rig.reactor.crashes == 0
+
+
+def test_layers_that_leave_within_a_turn_take_nothing_along():
+    with Layered() as rig:
+        rig.open([Late()])
+        rig.client.sendall(b"x")
+        rig.received(rig.proxy, 1)
+        rig.proxy.setblocking(False)
+        chunks = iter([bytes(300_000)])
+        sent = idle = 0
+        while idle < 50:
+            try:
+                sent += rig.proxy.send(next(chunks, b"!" * 65536))
+                idle = 0
+            except BlockingIOError:
+                idle += 1
+                rig.turn(0.002)
+        # One event for the relay: the client has room, and says its last.
+        got = 0
+        while readable(rig.client):
+            got += len(rig.client.recv(1 << 20))
+        rig.client.sendall(b"last words")
+        rig.client.shutdown(socket.SHUT_WR)
+        rig.turn()
+        rig.proxy.setblocking(True)
+        rig.proxy.shutdown(socket.SHUT_WR)
+        results = []
+        rig.in_thread(lambda: results.append(len(receive_all(rig.client))))
+        assert got + results[0] == sent
+        assert rig.received(rig.proxy, 10) == b"last words"
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.tracker.errors == {}
+        assert rig.traffic.up == 11
+
+
+def test_what_layers_say_after_our_end_does_not_end_the_answer():
+    with Layered() as rig:
+        rig.open([Echoing()])
+        rig.client.sendall(b"question")
+        rig.client.shutdown(socket.SHUT_WR)
+        assert rig.received(rig.proxy, 64) == b"question"
+        rig.proxy.sendall(b"an")
+        assert rig.received(rig.client, 2) == b"an"
+        rig.proxy.sendall(b"swer")
+        assert rig.received(rig.client, 4) == b"swer"
+        rig.proxy.close()
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        assert rig.tracker.errors == {}
+
+
+def test_layered_flows_leave_no_garbage():
+    """However they end; a flow that reference counts free takes its layers along."""
+    flows = []
+
+    def remember(rig):
+        handler = next(each for each in rig.reactor._table if isinstance(each, LayeredFlow))
+        flows.append(weakref.ref(handler))
+
+    with Layered() as rig:
+        gc.collect()
+        gc.disable()
+        try:
+            for said in (b"welcome\nx", b"garbage", b""):
+                for answer in (None, Words(b"early")):
+                    for layers in ([Greeting()], [Xor(0), Greeting()], [Greeting(), Lines()]):
+                        rig.open(layers, answer)
+                        remember(rig)
+                        rig.received(rig.proxy, 6)
+                        rig.proxy.sendall(said)
+                        rig.turn(0.005)
+                        rig.proxy.close()
+                        rig.client.close()
+                        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+            assert len(flows) == 18
+            assert [ref for ref in flows if ref() is not None] == []
+        finally:
+            gc.enable()

@@ -23,9 +23,13 @@ def lane():
 
 def test_what_a_server_does_not_accept_is_capped(lane):
     seal, _ = lane
-    with pytest.raises(ProtocolError) as caught:
+
+    def flood():
         for _ in range(1000):
             seal.push(bytes(65_536))
+
+    with pytest.raises(ProtocolError) as caught:
+        flood()
     assert caught.value.cause == "control-flood"
     assert len(seal.backlog) <= CONTROL_BYTES + 65_536
 

@@ -177,3 +177,14 @@ def test_closed_link_is_silent():
         rig.turn(0.01)
         assert sink.got == []
         assert not readable(remote)
+
+
+def test_aborted_link_opens_no_socket_that_nobody_reads():
+    with RelayRig() as rig:
+        link = rig.direct("out").open_udp(Sink())
+        remote = udp(rig)
+        link.abort("internal-error")
+        link.send(memoryview(b"x"), remote.getsockname())
+        rig.turn(0.01)
+        assert not readable(remote)
+        assert rig.tracker.errors == {"udp-link-closed": 1}

@@ -6,14 +6,14 @@ import socket
 
 import pytest
 from support.flows import metadata
-from support.layers import Datagrams, Greeting, Xor
+from support.layers import Datagrams, Greeting, Windowed, Xor
 from support.loopback import RelayRig, readable
 
 from mihomo_tproxy.codec.layer import Packet
 from mihomo_tproxy.config.specs.base import ServerSpec
 from mihomo_tproxy.errors import LocalProtocolError
 from mihomo_tproxy.outbound.env import OutboundEnv
-from mihomo_tproxy.outbound.packets import QUEUE_DATAGRAMS
+from mihomo_tproxy.outbound.packets import IDLE_S, QUEUE_DATAGRAMS
 from mihomo_tproxy.outbound.proxy import ProxyOutbound
 from mihomo_tproxy.outbound.registry import OutboundRegistry
 from mihomo_tproxy.transport.carrier import Carrier
@@ -214,3 +214,49 @@ def test_a_chain_speaks_the_inner_protocol_inside_the_outer():
         rig.keep(other)
         broken.open_tcp(client, metadata())
         assert rig.tracker.errors == {"no-dialer-proxy": 1}
+
+
+def test_a_window_that_is_shut_costs_datagrams_but_no_header():
+    class Headed(Datagrams):
+        header = b"HEAD "
+
+        def seal_packet(self, data, host, port):
+            wire = self.header + super().seal_packet(data, host, port)
+            self.header = b""
+            return wire
+
+    with RelayRig() as rig:
+        sink = Sink()
+        link = toy(rig, lambda: [Windowed(), Headed()]).open_udp(sink)
+        link.send(memoryview(b"lost"), ("192.0.2.1", 1))
+        proxy = accept(rig)
+        rig.turn_until(lambda: rig.tracker.errors != {})
+        proxy.sendall(b"++192.0.2.1 1 2\nab")
+        rig.turn_until(lambda: sink.got != [])
+        link.send(memoryview(b"x"), ("192.0.2.1", 1))
+        assert receive(rig, proxy, 20) == b"HEAD 192.0.2.1 1 1\nx"
+        assert rig.tracker.errors == {"udp-stream-full": 1}
+        link.close()
+
+
+def test_a_remote_that_nothing_is_heard_of_loses_its_stream():
+    with RelayRig() as rig:
+        sink = Sink()
+        link = toy(rig, lambda: [Datagrams()], per_destination=True).open_udp(sink)
+        link.send(memoryview(b"a"), ("192.0.2.1", 1))
+        quiet = accept(rig)
+        receive(rig, quiet, 15)
+        link.send(memoryview(b"b"), ("192.0.2.2", 2))
+        heard = accept(rig)
+        receive(rig, heard, 15)
+        rig.later(IDLE_S - 1)
+        heard.sendall(b"192.0.2.2 2 2\nhi")
+        rig.turn_until(lambda: sink.got != [])
+        rig.later(2)
+        link.send(memoryview(b"c"), ("192.0.2.3", 3))
+        receive(rig, accept(rig), 15)
+        rig.turn_until(lambda: readable(quiet))
+        assert quiet.recv(1) == b""
+        heard.sendall(b"192.0.2.2 2 2\nho")
+        rig.turn_until(lambda: len(sink.got) == 2)
+        link.close()

@@ -94,7 +94,7 @@ def test_an_upload_without_an_answer() -> None:
 
 
 def test_a_wrong_password() -> None:
-    layer = stream(password="another")
+    layer = stream(password="another")  # noqa: S106
     layer.seal(b"hello")
     with pytest.raises(AuthenticationFailed) as caught:
         layer.feed(Response(profile(NAME), b"").seal(b"one"))
