@@ -42,7 +42,7 @@ class Layered(RelayRig):
         server.connect_ex(address or self.destination)
         self.traffic = self.tracker.traffic("p", "tcp")
         self.tracker.flow_opened(self.traffic)
-        self.flow = LayeredFlow(self.context, ours, server, self.traffic, Stack(layers), answer)
+        flow = LayeredFlow(self.context, ours, server, self.traffic, Stack(layers), answer)
         if address is None:
             self.turn_until(lambda: readable(self.server))
             self.proxy, _ = self.server.accept()
