@@ -13,6 +13,7 @@
     └── RemoteProtocolError  the peer broke the protocol, or speaks another one
         ├── AuthenticationFailed  the peer refuses our credentials, or its data do not verify
         ├── DestinationRefused    the proxy did not reach the destination for us
+        ├── NoAnswer         the peer ended before it said anything
         └── ReplayDetected   the same data came a second time
 
 A flow that fails raises nothing beyond its handler: network code turns OSError into a cause
@@ -110,6 +111,14 @@ class AuthenticationFailed(RemoteProtocolError):
 
 class DestinationRefused(RemoteProtocolError):
     """The proxy did not reach the destination for us."""
+
+
+class NoAnswer(RemoteProtocolError):
+    """The peer ended before it said anything.
+
+    That is a refusal without words, or a destination that had nothing to say: who can pass an
+    orderly end on does so, and counts the cause.
+    """
 
 
 class ReplayDetected(RemoteProtocolError):

@@ -24,7 +24,7 @@ from mihomo_tproxy.codec.address import encode_port_address
 from mihomo_tproxy.codec.frames import FramedPackets
 from mihomo_tproxy.codec.layer import Layer, Packet
 from mihomo_tproxy.codec.packet_addr import encode_packet_address, parse_packet
-from mihomo_tproxy.errors import LocalProtocolError, RemoteProtocolError
+from mihomo_tproxy.errors import LocalProtocolError, NoAnswer, RemoteProtocolError
 
 if TYPE_CHECKING:
     from mihomo_tproxy.codec.layer import Buffer
@@ -99,7 +99,7 @@ class VlessLayer(Layer):
         if self._held:
             raise RemoteProtocolError("vless-cut-short", "the wire ended within the response")
         if self._held is not None and not self._finished:
-            raise RemoteProtocolError(
+            raise NoAnswer(
                 "vless-no-answer", "not this user id, or the destination was not reached"
             )
 

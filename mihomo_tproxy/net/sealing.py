@@ -5,6 +5,7 @@
 
 Invariants, besides those of `lane`:
 - A peer that talks without end while it accepts nothing is given up (CONTROL_BYTES).
+- A server that ends without a word is counted, and its end passed on.
 - Once the server has ended its side, what it does not accept any more is dropped.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 from socket import MSG_DONTWAIT, MSG_MORE
 from typing import TYPE_CHECKING, Final
 
-from mihomo_tproxy.errors import ProtocolError
+from mihomo_tproxy.errors import NoAnswer, ProtocolError
 from mihomo_tproxy.net.lane import BLOCKED, DRAINED, FINISHED, MORE, TURN_READS, Lane
 from mihomo_tproxy.net.reactor import BUFFER_BYTES
 
@@ -128,14 +129,16 @@ class OpenLane(Lane):
                 got = self.src.recv_into(reactor.buffer, 0, MSG_DONTWAIT)
             except BlockingIOError:
                 return DRAINED
-            if got:
-                payload = stack.feed(reactor.view[:got])
-                closed = self.ended and got < BUFFER_BYTES
-            else:
-                payload = b""
+            payload: Buffer = b""
+            closed = not got or (self.ended and got < BUFFER_BYTES)
+            try:
+                if got:
+                    payload = stack.feed(reactor.view[:got])
+                if closed and not stack.ended:
+                    stack.feed_eof()
+            except NoAnswer as error:
+                context.tracker.count(error.cause)
                 closed = True
-            if closed and not stack.ended:
-                stack.feed_eof()
             self.eof = self.up.late = closed or stack.ended
             if payload:
                 self.deliver(payload)

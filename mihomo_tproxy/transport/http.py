@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mihomo_tproxy.codec.http1 import encode_request
 from mihomo_tproxy.codec.layer import Layer
-from mihomo_tproxy.errors import RemoteProtocolError
+from mihomo_tproxy.errors import NoAnswer, RemoteProtocolError
 from mihomo_tproxy.transport.upgrade import DEFAULT_USER_AGENT, ResponseReader
 
 if TYPE_CHECKING:
@@ -86,10 +86,12 @@ class HttpLayer(Layer):
         """The wire ended.
 
         Raises:
-            RemoteProtocolError: before the response.
+            NoAnswer: before the response; servers send it along with the first payload.
+            RemoteProtocolError: within it.
         """
         if self._response is not None:
-            raise RemoteProtocolError("http-eof", "the stream ended instead of a response")
+            kind = RemoteProtocolError if self._response.begun else NoAnswer
+            raise kind("http-eof", "the stream ended instead of a response")
 
     def seal(self, payload: Buffer) -> Buffer:
         """The payload, the first time behind the request."""

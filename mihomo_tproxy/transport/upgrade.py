@@ -73,6 +73,11 @@ class ResponseReader:
         self._head = HeadReader()
         self._matched = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything has come."""
+        return self._matched > 0
+
     def feed(self, data: Buffer) -> tuple[ResponseHead, bytes] | None:
         """The response and the bytes after it; None while it is incomplete.
 

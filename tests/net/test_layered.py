@@ -42,11 +42,12 @@ class Layered(RelayRig):
         server.connect_ex(address or self.destination)
         self.traffic = self.tracker.traffic("p", "tcp")
         self.tracker.flow_opened(self.traffic)
-        self.flow = LayeredFlow(self.context, ours, server, self.traffic, Stack(layers), answer)
+        flow = LayeredFlow(self.context, ours, server, self.traffic, Stack(layers), answer)
         if address is None:
             self.turn_until(lambda: readable(self.server))
             self.proxy, _ = self.server.accept()
             self.keep(self.proxy).settimeout(20)
+        return flow
 
     def received(self, sock, size):
         got = b""
@@ -176,14 +177,14 @@ def test_a_server_that_has_ended_already_when_the_handshake_is_over(layers):
 def test_a_reset_after_the_servers_end_takes_nothing_from_the_client():
     piece = b"x" * 8192
     with Layered() as rig:
-        rig.open([Lines()])
+        flow = rig.open([Lines()])
         room = capacity(piece)
         for _ in range(room - 1):
             rig.proxy.sendall(piece)
             rig.turn(0.002)
         rig.proxy.sendall(7 * piece + b".")
-        rig.turn_until(lambda: rig.flow._down.eof)
-        assert rig.flow._down.backlog is not None
+        rig.turn_until(lambda: flow._down.eof)
+        assert flow._down.backlog is not None
         rig.client.sendall(b"nobody reads this")
         rig.turn(0.01)
         rig.proxy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -111,10 +111,23 @@ def test_an_upload_that_is_answered_with_nothing():
         assert rig.tracker.errors == {}
 
 
+def test_a_server_that_ends_without_a_word_is_counted_and_its_end_passed_on():
+    with RelayRig() as rig:
+        vless(rig)
+        client = rig.connect()
+        client.sendall(b"request")
+        server = accept(rig)
+        receive(rig, server, len(encode_request(USER_ID, TCP, *rig.destination)) + 7)
+        server.close()
+        rig.turn_until(lambda: readable(client))
+        assert client.recv(1) == b""
+        assert rig.tracker.errors == {"vless-no-answer": 1}
+
+
 @pytest.mark.parametrize(
-    ("answer", "cause"), [(b"", "vless-no-answer"), (b"HTTP/1.1 400", "vless-bad-response")]
+    ("answer", "cause"), [(b"HTTP/1.1 400", "vless-bad-response"), (b"\0", "vless-cut-short")]
 )
-def test_a_server_that_refuses_or_is_another(answer, cause):
+def test_a_server_that_is_another(answer, cause):
     with RelayRig() as rig:
         vless(rig)
         client = rig.connect()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.feeding import cut, fed, outcome, sealed, taken, trickled
 
 from mihomo_tproxy.config.specs.transport import HttpSpec
-from mihomo_tproxy.errors import RemoteProtocolError
+from mihomo_tproxy.errors import NoAnswer, RemoteProtocolError
 from mihomo_tproxy.transport.http import HttpLayer, HttpRequest
 
 SPEC = HttpSpec(
@@ -89,6 +89,7 @@ def test_truncated_at_every_offset() -> None:
         with pytest.raises(RemoteProtocolError) as caught:
             found.feed_eof()
         assert caught.value.cause == "http-eof"
+        assert isinstance(caught.value, NoAnswer) == (end == 0)
 
 
 @given(

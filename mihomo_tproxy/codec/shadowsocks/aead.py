@@ -14,7 +14,7 @@ from mihomo_tproxy.codec.address import encode_socks_address
 from mihomo_tproxy.codec.layer import Layer
 from mihomo_tproxy.codec.shadowsocks.kdf import aead_subkey
 from mihomo_tproxy.codec.shadowsocks.records import MAX_PAYLOAD, Opener, Sealer
-from mihomo_tproxy.errors import RemoteProtocolError, ReplayDetected
+from mihomo_tproxy.errors import NoAnswer, RemoteProtocolError, ReplayDetected
 
 if TYPE_CHECKING:
     from mihomo_tproxy.codec.layer import Buffer
@@ -96,6 +96,6 @@ def check_end(opener: Opener | None, held: Buffer, finished: bool) -> None:
         if finished:
             # An upload that has no answer: servers put their salt before the first payload.
             return
-        raise RemoteProtocolError("ss-no-answer", "the server ended without an answer")
+        raise NoAnswer("ss-no-answer", "the server ended without an answer")
     if opener is None or not opener.between_records:
         raise RemoteProtocolError("ss-cut-short", "the wire ended within a record")

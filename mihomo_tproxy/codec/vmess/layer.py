@@ -32,7 +32,7 @@ from mihomo_tproxy.codec.vmess.header import (
     Security,
     encode_instruction,
 )
-from mihomo_tproxy.errors import LocalProtocolError, RemoteProtocolError
+from mihomo_tproxy.errors import LocalProtocolError, NoAnswer, RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ class VmessLayer(Layer):
         if self._response is not None and not self._finished:
             # After our end it is an upload that has no answer: servers put their header in front
             # of the first payload.
-            raise RemoteProtocolError("vmess-no-answer", "the server ended without an answer")
+            raise NoAnswer("vmess-no-answer", "the server ended without an answer")
         if self._opener is not None and not self._opener.between_chunks:
             raise RemoteProtocolError("vmess-cut-short", "the wire ended within a chunk")
 
