@@ -33,8 +33,6 @@ from mihomo_tproxy.memory import trim
 from mihomo_tproxy.workers import Workers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mihomo_tproxy.compiled import Compiled
     from mihomo_tproxy.dataplane.plan import Marking, Steered
 
@@ -54,7 +52,7 @@ CGROUP_ATTACH: Final = {
 class Supervisor:
     """One gateway in this network namespace."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: str) -> None:
         self._config = config
         self._instance = Instance()
         self._generation = 1
@@ -282,7 +280,7 @@ class Supervisor:
         self._instance.write_state(
             {
                 "pid": os.getpid(),
-                "config": str(self._config),
+                "config": self._config,
                 "mark": self._marking.mark,
                 "table": self._marking.table,
                 "started": self._started,

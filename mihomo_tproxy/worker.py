@@ -44,8 +44,6 @@ from mihomo_tproxy.rule.engine import Engine
 from mihomo_tproxy.tunnel.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mihomo_tproxy.config.schema import Config
     from mihomo_tproxy.outbound.registry import OutboundRegistry
 
@@ -62,7 +60,7 @@ LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 class Worker:
     """The objects of one relay worker."""
 
-    def __init__(self, index: int, pins: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, index: int, pins: str, loop: asyncio.AbstractEventLoop) -> None:
         self._index = index
         self._pins = pins
         self._loop = loop
@@ -239,7 +237,7 @@ def has_ipv6() -> bool:
 def run_worker(
     control: socket.socket,
     index: int,
-    pins: Path,
+    pins: str,
     config: bytes,
     generation: int,
     masks: tuple[int, ...],
@@ -251,7 +249,7 @@ def run_worker(
 async def _serve(
     control: socket.socket,
     index: int,
-    pins: Path,
+    pins: str,
     config: bytes,
     generation: int,
     masks: tuple[int, ...],

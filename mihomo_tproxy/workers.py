@@ -15,14 +15,11 @@ import signal
 import socket
 import time
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mihomo_tproxy.children import end_with_parent
 from mihomo_tproxy.errors import WorkerFailed
 from mihomo_tproxy.messages import receive_message, send_message
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 log = logging.getLogger("supervisor")
 
@@ -51,7 +48,7 @@ class _Worker:
 class Workers:
     """All relay workers of a gateway."""
 
-    def __init__(self, pins: Path, count: int) -> None:
+    def __init__(self, pins: str, count: int) -> None:
         self._pins = pins
         self.modules: tuple[str, ...] = ()
         """What the configuration needs besides; loaded before a fork, for all to share."""
@@ -196,7 +193,7 @@ def _import_worker(modules: tuple[str, ...]) -> None:
 def _become_worker(
     control: socket.socket,
     index: int,
-    pins: Path,
+    pins: str,
     config: bytes,
     generation: int,
     masks: tuple[int, ...],

@@ -79,5 +79,5 @@ def test_a_signal_ends_it_and_nothing_stays(watched, number):
     assert process.returncode == 0
     assert state.leftovers(rig.prefix) == []
     assert not any(pin.exists() for pin in pins)
-    assert not (RUN_DIR / f"{instance}.json").exists()
+    assert not Path(RUN_DIR, f"{instance}.json").exists()
     assert not rig.path.exists()

@@ -93,7 +93,7 @@ def _privileges() -> str:
 
 def _bpffs() -> str:
     pinned.check_bpffs()
-    return str(pinned.BPFFS)
+    return pinned.BPFFS
 
 
 def _headers() -> str:
@@ -103,7 +103,7 @@ def _headers() -> str:
 def _programs() -> str:
     """The experiment that counts: sched_cls, sk_lookup and cgroup programs load, with every map."""
     with tempfile.TemporaryDirectory(prefix="mihomo-tproxy-doctor-", dir=pinned.BPFFS) as place:
-        pins = Path(place) / "pins"
+        pins = os.path.join(place, "pins")
         try:
             seconds = loading.load(pins)
         finally:

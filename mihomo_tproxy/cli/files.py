@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.errors import ConfigError, Problem
@@ -10,20 +10,20 @@ from mihomo_tproxy.errors import ConfigError, Problem
 if TYPE_CHECKING:
     import argparse
 
-HOME: Final = Path("/etc/mihomo-tproxy")
+HOME: Final = "/etc/mihomo-tproxy"
 
 
-def config_path(args: argparse.Namespace) -> Path:
+def config_path(args: argparse.Namespace) -> str:
     """`-f FILE`, relative to `-d DIR` when it is not found from here; else DIR/config.yaml.
 
     Raises:
         ConfigError: there is no such file, or it is a directory.
     """
-    home = Path(args.directory) if args.directory else HOME
-    named = Path(args.file) if args.file else home / "config.yaml"
-    for path in (named, home / named):
-        if path.is_file():
-            return path.resolve()
-    if args.file and named.is_dir():
+    home = args.directory or HOME
+    named = args.file or os.path.join(home, "config.yaml")
+    for path in (named, os.path.join(home, named)):
+        if os.path.isfile(path):
+            return os.path.realpath(path)
+    if args.file and os.path.isdir(named):
         raise ConfigError([Problem("", f"{named} is a directory; name the file in it, or use -d")])
     raise ConfigError([Problem("", f"there is no configuration file {named}")])

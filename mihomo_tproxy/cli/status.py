@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,7 +58,7 @@ def collect(instance: Instance) -> dict[str, Any]:
     Raises:
         DataplaneError: no gateway runs or ran in this namespace.
     """
-    if not instance.pins.exists():
+    if not os.path.exists(instance.pins):
         raise DataplaneError("no gateway runs in this network namespace, and none left anything")
     state = instance.read_state()
     settings = Settings.unpack((open_map(instance.pins, "settings").lookup(bytes(4)) or [b""])[0])

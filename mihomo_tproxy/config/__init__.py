@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mihomo_tproxy.config.schema import Config
 
 
-def load(path: Path) -> Config:
+def load(path: str) -> Config:
     """The configuration in a file.
 
     Raises:

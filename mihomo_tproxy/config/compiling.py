@@ -16,8 +16,6 @@ from mihomo_tproxy.outbound.modules import modules_of
 from mihomo_tproxy.rule.static import masks, static_prefixes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mihomo_tproxy.config.schema import Config
 
 LEVELS: Final = {
@@ -29,7 +27,7 @@ LEVELS: Final = {
 }
 
 
-def compile_file(path: Path) -> Compiled:
+def compile_file(path: str) -> Compiled:
     """Read, validate and take apart a file.
 
     Raises:

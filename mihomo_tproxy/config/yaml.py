@@ -19,7 +19,6 @@ from mihomo_tproxy.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 Value = str | int | float | bool | list["Value"] | dict[str, "Value"] | None
 
@@ -57,14 +56,14 @@ class Document(NamedTuple):
         return self.lines.get(path)
 
 
-def load_file(path: Path) -> Document:
+def load_file(path: str) -> Document:
     """The document in a file.
 
     Raises:
         ConfigError: it cannot be read, is too large, not UTF-8, or not YAML.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _refuse(f"cannot read {path}: {error.strerror}") from None

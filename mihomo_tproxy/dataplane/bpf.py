@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import socket
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 SYSCALL: Final = {
     "x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "armv7l": 386, "i686": 357,
-}.get(platform.machine(), 280)  # fmt: skip
+}.get(os.uname().machine, 280)  # fmt: skip
 
 MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, MAP_NEXT = 1, 2, 3, 4
 OBJ_GET, PROG_TEST_RUN = 7, 10

@@ -8,14 +8,13 @@ TIME_WAIT sockets of an earlier instance.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from struct import pack
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mihomo_tproxy.dataplane.bpf import Map
 
-SOCKSTAT: Final = Path("/proc/self/net/sockstat")
+SOCKSTAT: Final = "/proc/self/net/sockstat"
 
 
 class Claims:
@@ -29,10 +28,11 @@ class Claims:
         self._map.update(bytes(4), pack("=Q", time.monotonic_ns()))
 
 
-def time_wait_sockets(sockstat: Path = SOCKSTAT) -> int:
+def time_wait_sockets(sockstat: str = SOCKSTAT) -> int:
     """How many TCP sockets of this namespace are in TIME_WAIT; 0 when the kernel does not say."""
     try:
-        lines = sockstat.read_text(encoding="ascii").splitlines()
+        with open(sockstat, encoding="ascii") as file:
+            lines = file.readlines()
     except OSError:
         return 0
     for line in lines:

@@ -9,25 +9,25 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, Final
 
 from mihomo_tproxy.dataplane.pins import BPFFS, unpin
 from mihomo_tproxy.errors import DataplaneError
 
-RUN_DIR: Final = Path("/run/mihomo-tproxy")
-OWN_NETNS: Final = Path("/proc/self/ns/net")
+RUN_DIR: Final = "/run/mihomo-tproxy"
+OWN_NETNS: Final = "/proc/self/ns/net"
 
 
 class Instance:
     """The places of one network namespace's gateway."""
 
-    def __init__(self, netns: Path = OWN_NETNS) -> None:
+    def __init__(self, netns: str = OWN_NETNS) -> None:
         """Of the namespace a path names: this process's, or one of /run/netns."""
         self.number = os.stat(netns).st_ino
-        self.pins = BPFFS / "mihomo-tproxy" / str(self.number)
-        self.new_pins = self.pins.with_name(f"{self.number}-new")
-        self.state_path = RUN_DIR / f"{self.number}.json"
+        self.pins = os.path.join(BPFFS, "mihomo-tproxy", str(self.number))
+        self.new_pins = f"{self.pins}-new"
+        self.state_path = os.path.join(RUN_DIR, f"{self.number}.json")
         self._lock_fd = -1
 
     def lock(self) -> None:
@@ -38,7 +38,7 @@ class Instance:
         """
         while self._lock_fd < 0:
             try:
-                RUN_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+                os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
                 fd = os.open(self.state_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except FileNotFoundError:
                 continue  # the last of another namespace has just removed the directory
@@ -64,7 +64,7 @@ class Instance:
     def unlock(self) -> None:
         """Give the lock back, and the state file if there was nothing before."""
         if not os.fstat(self._lock_fd).st_size:
-            self.state_path.unlink(missing_ok=True)
+            _remove_file(self.state_path)
             _remove_empty(RUN_DIR)
         os.close(self._lock_fd)
 
@@ -91,7 +91,8 @@ class Instance:
     def read_state(self) -> dict[str, Any]:
         """What the last instance here wrote; {} when there was none."""
         try:
-            state = json.loads(self.state_path.read_text(encoding="utf-8"))
+            with open(self.state_path, encoding="utf-8") as file:
+                state = json.load(file)
         except (OSError, ValueError):
             return {}
         return state if isinstance(state, dict) else {}
@@ -103,18 +104,24 @@ class Instance:
 
     def remove(self) -> bool:
         """Take away pins and state; whether there was anything."""
-        found = self.pins.exists() or self.new_pins.exists()
+        found = os.path.exists(self.pins) or os.path.exists(self.new_pins)
         unpin(self.pins)
         unpin(self.new_pins)
-        self.state_path.unlink(missing_ok=True)
-        _remove_empty(self.pins.parent)
+        _remove_file(self.state_path)
+        _remove_empty(os.path.dirname(self.pins))
         _remove_empty(RUN_DIR)
         return found
 
 
-def _remove_empty(directory: Path) -> None:
+def _remove_file(path: str) -> None:
+    """Remove a file that may be gone already."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _remove_empty(directory: str) -> None:
     """Remove a directory unless other namespaces' instances use it."""
     try:
-        directory.rmdir()
+        os.rmdir(directory)
     except OSError:
         return

@@ -21,8 +21,6 @@ from mihomo_tproxy.dataplane.plan import (
 from mihomo_tproxy.dataplane.tables import open_map, prefix_table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mihomo_tproxy.dataplane.instance import Instance
     from mihomo_tproxy.dataplane.plan import KernelPlan
 
@@ -46,7 +44,7 @@ def prepare(instance: Instance, plan: KernelPlan) -> Marking:
 
 
 def synchronise(
-    pins: Path, plan: KernelPlan, marking: Marking, generation: int, *, fresh: bool
+    pins: str, plan: KernelPlan, marking: Marking, generation: int, *, fresh: bool
 ) -> Steered:
     """Bring filters, rules, routes and maps in line with the host as it is now.
 

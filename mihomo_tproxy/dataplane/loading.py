@@ -89,7 +89,7 @@ def find_headers() -> list[str]:
     )
 
 
-def load(pins: Path) -> float:
+def load(pins: str) -> float:
     """Compile, load and pin everything under the new directory `pins`; seconds it took.
 
     On failure nothing stays pinned.
@@ -98,11 +98,12 @@ def load(pins: Path) -> float:
         BpfUnavailable: with the one sentence that says what to do.
     """
     check_bpffs()
-    arguments = [str(source_dir()), str(pins), *find_headers()]
+    parent = os.path.dirname(pins)
+    arguments = [str(source_dir()), pins, *find_headers()]
     try:
-        pins.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(parent, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise BpfUnavailable(f"cannot make {pins.parent}: {error.strerror}") from error
+        raise BpfUnavailable(f"cannot make {parent}: {error.strerror}") from error
     for interpreter in interpreters():
         try:
             report, output = _run_loader(interpreter, arguments)

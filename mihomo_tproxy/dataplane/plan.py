@@ -6,7 +6,6 @@ follows from both.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.dataplane import abi
@@ -183,6 +182,8 @@ def select_lan(
             and not link.master
             and link.ifindex not in default_route
         ]
+    from fnmatch import fnmatchcase  # brings more modules, which only this child needs
+
     chosen = {
         link.ifindex
         for link in links

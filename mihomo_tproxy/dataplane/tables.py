@@ -5,6 +5,7 @@ Bytes and maps only, no netlink. Everything may be repeated at any time.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,10 @@ from mihomo_tproxy.errors import DataplaneError
 from mihomo_tproxy.model.enums import Verdict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mihomo_tproxy.dataplane.plan import Host, KernelPlan, Link, Marking
 
 
-def write_settings(pins: Path, plan: KernelPlan, marking: Marking, generation: int) -> None:
+def write_settings(pins: str, plan: KernelPlan, marking: Marking, generation: int) -> None:
     """Switch the programs to a plan and a generation of rules, at once."""
     settings = abi.Settings(
         marking.mark, generation, plan.flags(), plan.workers, plan.routing_mark, plan.masks,
@@ -30,7 +29,7 @@ def write_settings(pins: Path, plan: KernelPlan, marking: Marking, generation: i
         table.update(bytes(4), settings.pack())
 
 
-def write_clients(pins: Path, plan: KernelPlan) -> None:
+def write_clients(pins: str, plan: KernelPlan) -> None:
     """The LAN hosts that are steered or left alone."""
     listed = {abi.prefix_key(*prefix): bytes([abi.CLIENT_INCLUDE]) for prefix in plan.include}
     listed |= {abi.prefix_key(*prefix): bytes([abi.CLIENT_EXCLUDE]) for prefix in plan.exclude}
@@ -59,13 +58,14 @@ def prefix_table(
     return table
 
 
-def open_map(pins: Path, name: str) -> Map:
+def open_map(pins: str, name: str) -> Map:
     """A pinned map of this instance.
 
     Raises:
         DataplaneError: it is not there, or may not be opened.
     """
+    path = os.path.join(pins, name)
     try:
-        return Map.open(str(pins / name))
+        return Map.open(path)
     except OSError as error:
-        raise DataplaneError(f"cannot open the map {pins / name}: {error.strerror}") from error
+        raise DataplaneError(f"cannot open the map {path}: {error.strerror}") from error

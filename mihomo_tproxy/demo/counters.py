@@ -15,8 +15,6 @@ from mihomo_tproxy.dataplane.tables import open_map
 from mihomo_tproxy.demo.scenario import Way
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mihomo_tproxy.demo.scenario import Case
 
 Routes = dict[Route, Count]
@@ -27,7 +25,7 @@ NOTHING = Count(0, 0, 0)
 class Counters:
     """The pinned counters of one gateway."""
 
-    def __init__(self, pins: Path) -> None:
+    def __init__(self, pins: str) -> None:
         """Raises DataplaneError when no gateway has pinned anything there."""
         self._totals = open_map(pins, "totals")
         self._clients = open_map(pins, "client_stats")

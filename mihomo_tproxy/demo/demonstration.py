@@ -126,7 +126,7 @@ class Demonstration:
         self._stack.__exit__(kind, error, trace)
 
     def _instance(self) -> Instance:
-        return Instance(host.netns_path(self._rig.gateway.netns))
+        return Instance(str(host.netns_path(self._rig.gateway.netns)))
 
     def _start_gateway(self) -> Process:
         rig = self._rig

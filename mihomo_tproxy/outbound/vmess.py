@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from os import urandom
-from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +30,7 @@ _SECURITIES: Final = {
     "none": Security.NONE,
     "zero": Security.NONE,
 }
-_CPU: Final = Path("/proc/cpuinfo")
+_CPU: Final = "/proc/cpuinfo"
 
 
 def build(spec: VmessSpec, env: OutboundEnv) -> Vmess:
@@ -84,12 +83,13 @@ class Vmess(ProxyOutbound):
         return [VmessPacketLayer(self._profile, host, port)]
 
 
-def security_of(cipher: str, cpu: Path = _CPU) -> Security:
+def security_of(cipher: str, cpu: str = _CPU) -> Security:
     """What encrypts bodies; `auto` is AES where the processor has instructions for it."""
     if cipher != "auto":
         return _SECURITIES[cipher]
     try:
-        has_aes = "aes" in cpu.read_text().split()
+        with open(cpu, encoding="ascii", errors="replace") as file:
+            has_aes = "aes" in file.read().split()
     except OSError:
         has_aes = False
     return Security.AES_128_GCM if has_aes else Security.CHACHA20_POLY1305

@@ -226,5 +226,5 @@ def steering(suffix: str = "") -> Iterator[Steering]:
     pins = BPFFS / f"mihomo-tproxy-test-{os.getpid()}{suffix}"
     with own_namespace(), ExitStack() as stack:
         stack.callback(shutil.rmtree, pins, ignore_errors=True)
-        loading.load(pins)
+        loading.load(str(pins))
         yield Steering(pins, stack)

@@ -17,12 +17,12 @@ def path(file=None, directory=None):
 def test_a_file_is_itself(tmp_path):
     file = tmp_path / "x.yaml"
     file.touch()
-    assert path(str(file)) == file
+    assert path(str(file)) == str(file)
 
 
 def test_a_directory_has_a_config_yaml(tmp_path):
     (tmp_path / "config.yaml").touch()
-    assert path(directory=str(tmp_path)) == tmp_path / "config.yaml"
+    assert path(directory=str(tmp_path)) == str(tmp_path / "config.yaml")
 
 
 def test_a_relative_file_is_looked_for_in_the_directory(tmp_path, monkeypatch):
@@ -31,9 +31,9 @@ def test_a_relative_file_is_looked_for_in_the_directory(tmp_path, monkeypatch):
     here.mkdir()
     (home / "x.yaml").touch()
     monkeypatch.chdir(here)
-    assert path("x.yaml", str(home)) == home / "x.yaml"
+    assert path("x.yaml", str(home)) == str(home / "x.yaml")
     (here / "x.yaml").touch()
-    assert path("x.yaml", str(home)) == here / "x.yaml"
+    assert path("x.yaml", str(home)) == str(here / "x.yaml")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,8 @@ from mihomo_tproxy.errors import DataplaneError
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """Directories of the test's own in the place of /run and bpffs."""
-    monkeypatch.setattr(module, "RUN_DIR", tmp_path / "run")
-    monkeypatch.setattr(module, "BPFFS", tmp_path / "bpf")
+    monkeypatch.setattr(module, "RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(module, "BPFFS", str(tmp_path / "bpf"))
     (tmp_path / "bpf").mkdir()
     return tmp_path
 
@@ -36,7 +37,7 @@ def test_its_number_is_the_namespace():
 def test_another_namespace_is_another_instance(places, tmp_path):
     other = tmp_path / "netns"
     other.touch()
-    assert Instance(other).pins != Instance().pins
+    assert Instance(str(other)).pins != Instance().pins
 
 
 def test_nobody_runs_at_first(places):
@@ -58,33 +59,36 @@ def test_the_state_is_replaced_whole(locked):
 
 
 def test_a_damaged_state_is_no_state(locked):
-    locked.state_path.write_text("[1, 2")
+    state = Path(locked.state_path)
+    state.write_text("[1, 2")
     assert locked.read_state() == {}
-    locked.state_path.write_text("[1, 2]")
+    state.write_text("[1, 2]")
     assert locked.read_state() == {}
 
 
 def test_new_pins_take_the_place_of_old_ones(places):
     instance = Instance()
-    for path, name in ((instance.pins, "old"), (instance.new_pins, "new")):
+    pins, new_pins = Path(instance.pins), Path(instance.new_pins)
+    for path, name in ((pins, "old"), (new_pins, "new")):
         path.mkdir(parents=True)
         (path / name).touch()
     instance.adopt_new_pins()
-    assert [path.name for path in instance.pins.iterdir()] == ["new"]
-    assert not instance.new_pins.exists()
+    assert [path.name for path in pins.iterdir()] == ["new"]
+    assert not new_pins.exists()
 
 
 def test_remove_takes_everything_and_tells_whether_there_was_anything(places):
     instance = Instance()
-    instance.new_pins.mkdir(parents=True)
-    (instance.new_pins / "map").touch()
+    new_pins = Path(instance.new_pins)
+    new_pins.mkdir(parents=True)
+    (new_pins / "map").touch()
     assert instance.remove()
-    assert not instance.pins.parent.exists()
+    assert not new_pins.parent.exists()
     assert not instance.remove()
 
 
 def test_remove_leaves_other_namespaces_alone(places):
-    other = module.BPFFS / "mihomo-tproxy" / "1"
+    other = Path(module.BPFFS, "mihomo-tproxy", "1")
     other.mkdir(parents=True)
     Instance().remove()
     assert other.exists()
@@ -104,7 +108,7 @@ def test_a_state_file_removed_before_it_was_locked_is_made_anew(places, monkeypa
     def late(fd, how):
         attempts.append(fd)
         if len(attempts) == 1:
-            instance.state_path.unlink()
+            os.unlink(instance.state_path)
         flock(fd, how)
 
     monkeypatch.setattr(module.fcntl, "flock", late)

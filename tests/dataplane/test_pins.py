@@ -12,20 +12,20 @@ def test_a_directory_is_removed_with_what_it_holds(tmp_path):
     pins = tmp_path / "pins"
     pins.mkdir()
     (pins / "map").touch()
-    unpin(pins)
+    unpin(str(pins))
     assert not pins.exists()
 
 
 def test_nothing_to_remove_is_fine(tmp_path):
-    unpin(tmp_path / "none")
+    unpin(str(tmp_path / "none"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_ordinary_directory_is_no_bpffs(tmp_path):
     with pytest.raises(BpfUnavailable, match=f"mount -t bpf bpf {tmp_path}"):
-        check_bpffs(tmp_path)
+        check_bpffs(str(tmp_path))
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BpfUnavailable, match=r"cannot open .*/lan_ingress"):
-        open_program(tmp_path, "lan_ingress")
+        open_program(str(tmp_path), "lan_ingress")

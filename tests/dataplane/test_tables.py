@@ -56,4 +56,4 @@ def test_the_ranges_of_steered_interfaces_alone_are_never_steered():
 
 def test_a_map_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataplaneError, match=r"cannot open the map .*/totals"):
-        open_map(tmp_path, "totals")
+        open_map(str(tmp_path), "totals")
