@@ -35,6 +35,8 @@ class Layer:
     ends_below: bool = True
     """Whether the layer below is ended too, down to the FIN, after what `finish` returned. False:
     the end is told by `finish` alone, or cannot be told (WebSocket), and the wire stays open."""
+    tells_end: bool = True
+    """Whether the peer learns of the end of our side while it may still speak itself."""
 
     def __init__(self) -> None:
         self.ready = True

@@ -213,6 +213,10 @@ class LayeredFlow(Flow):
         """Give up a handshake that takes too long; else as any flow."""
         if self._state == _SHAKING:
             self.abort("handshake-timeout")
+        elif self._up.done and not self._stack.tells_end:
+            self.deadline = self.active + self._context.timeouts.untold
+            if self.deadline <= now:
+                self.abort("half-closed-timeout")
         else:
             super().expire(now)
 
@@ -357,7 +361,10 @@ class LayeredFlow(Flow):
         if self._down.done:
             self._close("")
             return False
-        self.deadline = self.active + self._context.timeouts.half_closed
+        timeouts = self._context.timeouts
+        self.deadline = self.active + (
+            timeouts.half_closed if self._stack.tells_end else timeouts.untold
+        )
         return True
 
 

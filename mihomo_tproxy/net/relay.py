@@ -43,7 +43,7 @@ CLOSED: Final = 2
 class Timeouts:
     """Seconds until a flow in that state is given up."""
 
-    __slots__ = ("connect", "half_closed", "handshake", "idle")
+    __slots__ = ("connect", "half_closed", "handshake", "idle", "untold")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Timeouts:
         idle: float = 7440.0,
         half_closed: float = 240.0,
         handshake: float = 8.0,
+        untold: float = 10.0,
     ) -> None:
         self.connect = connect
         self.handshake = handshake
@@ -59,6 +60,9 @@ class Timeouts:
         """RFC 5382, REQ-5: not less than 2 hours 4 minutes."""
         self.half_closed = half_closed
         """RFC 5382, REQ-5: not less than 4 minutes."""
+        self.untold = untold
+        """Silent for that long after its client ended, which the server cannot be told: as a rule
+        the client is gone for good, and the server would wait for it as long as we do."""
 
 
 class RelayContext:

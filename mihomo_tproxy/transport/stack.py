@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 class Stack(Layer):
     """Any number of layers as one; takes the list over."""
 
-    __slots__ = ("_begun", "_layers", "ends_below")
+    __slots__ = ("_begun", "_layers", "ends_below", "tells_end")
 
     def __init__(self, layers: list[Layer]) -> None:
         super().__init__()
         self._layers = layers
         self._begun = 0
         self.ready = self.transparent = not layers
-        self.ends_below = True
+        self.ends_below = self.tells_end = True
 
     def begin(self) -> None:
         """The wire is there."""
@@ -89,7 +89,7 @@ class Stack(Layer):
         return payload
 
     def finish(self) -> Buffer:
-        """The last bytes of our side; `ends_below` then tells whether the wire is to be ended."""
+        """The last bytes of our side; `ends_below` and `tells_end` then hold for all layers."""
         wire: Buffer = b""
         ending = True
         for layer in reversed(self._layers):
@@ -99,6 +99,7 @@ class Stack(Layer):
                 wire = bytes(wire) + bytes(layer.finish())
                 ending = layer.ends_below
         self.ends_below = ending
+        self.tells_end = all(layer.tells_end for layer in self._layers)
         return wire
 
     def _begin_next(self) -> None:

@@ -43,6 +43,7 @@ class WebSocketLayer(Layer):
     __slots__ = ("_frames", "_key", "_random", "_request", "_response", "_waiting")
 
     ends_below = False
+    tells_end = False
 
     def __init__(self, request: UpgradeRequest, random: Callable[[int], bytes] = urandom) -> None:
         super().__init__()

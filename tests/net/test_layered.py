@@ -289,6 +289,12 @@ class Late(Layer):
         return data
 
 
+class Untold(Layer):
+    """Has no word for the end, as WebSocket."""
+
+    ends_below = tells_end = False
+
+
 class Echoing(Layer):
     """Answers every feed, whatever our side said before."""
 
@@ -423,3 +429,19 @@ def test_layered_flows_leave_no_garbage():
             assert [ref for ref in flows if ref() is not None] == []
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize(("bottom", "patience"), [(Untold, 10), (Lines, 240)])
+def test_a_server_that_cannot_be_told_of_the_end_is_not_waited_for_long(bottom, patience):
+    with Layered() as rig:
+        rig.open([bottom(), Xor()])
+        rig.client.sendall(b"question")
+        rig.client.shutdown(socket.SHUT_WR)
+        rig.received(rig.proxy, 8)
+        rig.later(patience - 2)
+        rig.proxy.sendall(xored(b"answer"))
+        assert rig.received(rig.client, 6) == b"answer"
+        rig.later(patience - 2)  # counts from the last sign of life
+        assert rig.tracker.tcp_live == 1
+        rig.later(4)
+        assert rig.tracker.errors == {"half-closed-timeout": 1}
