@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mihomo_tproxy.config.specs.base import ServerSpec
@@ -26,7 +26,7 @@ class ShadowsocksSpec(ServerSpec):
 
     cipher: str = ""
     """The method, as its table spells it."""
-    password: str = ""
+    password: str = field(default="", repr=False)
     """Of a 2022 method base64 keys, identities first, with `:` between them."""
     obfs: ObfsSpec | None = None
     """For streams; datagrams are as they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.base import ServerSpec
@@ -17,6 +17,6 @@ class Socks5Spec(ServerSpec):
 
     username: str = ""
     """"" asks for no authentication."""
-    password: str = ""
+    password: str = field(default="", repr=False)
     tls: TlsSpec | None = None
     """None: plain TCP. Datagrams are plain either way."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +22,5 @@ class TlsSpec:
     whatever it says. Another: the chain must lead to it. b"": the host's authorities decide."""
     certificate: str = ""
     """PEM text, what we show when asked; the parser reads files."""
-    private_key: str = ""
+    private_key: str = field(default="", repr=False)
     """PEM text, unencrypted."""

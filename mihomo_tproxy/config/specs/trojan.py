@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TrojanSpec(ServerSpec):
     """A Trojan server."""
 
-    password: str = ""
+    password: str = field(default="", repr=False)
     tls: TlsSpec = field(default_factory=TlsSpec)
     transport: TransportSpec | None = None
     """WebSocket or gRPC; None is TLS alone."""

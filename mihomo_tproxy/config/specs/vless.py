@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.base import ServerSpec
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class VlessSpec(ServerSpec):
     """A VLESS server."""
 
-    uuid: bytes = bytes(16)
+    uuid: bytes = field(default=bytes(16), repr=False)
     """The user id; a text that is no UUID is mapped to one."""
     packet_encoding: str = "xudp"
     """`xudp`, `packetaddr`, or "": one remote for each stream."""
