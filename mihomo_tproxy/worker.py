@@ -279,5 +279,10 @@ def _on_control(control: socket.socket, worker: Worker, ended: asyncio.Event) ->
         ended.set()
         return
     _, config, generation, masks = message
-    worker.reload(pickle.loads(config), generation, masks)  # noqa: S301 (the supervisor's)
+    try:
+        worker.reload(pickle.loads(config), generation, masks)  # noqa: S301 (the supervisor's)
+    except Exception as error:
+        log.exception("the new configuration cannot be carried out")
+        send_message(control, ("refused", str(error)))
+        return
     send_message(control, ("reloaded", generation))

@@ -31,6 +31,10 @@ STEADY_S: Final = 30.0
 """A worker that lived this long starts the count anew."""
 
 
+class WorkerRefused(WorkerFailed):
+    """A worker cannot carry a configuration out, and keeps the one it has."""
+
+
 class _Worker:
     """One slot: the process in it now, and when to try again."""
 
@@ -92,13 +96,18 @@ class Workers:
             message = None
         if message is None:
             message = ("error", f"worker {worker.index} died")
+        if message[0] == "refused":
+            raise WorkerRefused(f"worker {worker.index}: {message[1]}")
         if message[0] != expected:
             raise WorkerFailed(str(message[1]))
 
     def reload(self, config: bytes, generation: int, masks: tuple[int, ...]) -> None:
         """Every worker decides new flows by the new configuration when this returns.
 
-        A worker that does not is replaced, by a new one that does.
+        A worker that does not answer is replaced, by a new one that does.
+
+        Raises:
+            WorkerFailed: a worker cannot carry it out, and goes on as before; others may not.
         """
         for worker in self._workers:
             if not worker.control:
@@ -106,6 +115,8 @@ class Workers:
             try:
                 send_message(worker.control, ("reload", config, generation, masks))
                 self._await(worker, "reloaded")
+            except WorkerRefused:
+                raise
             except (OSError, WorkerFailed) as error:
                 log.error("worker %d does not reload: %s", worker.index, error)
                 os.kill(worker.pid, signal.SIGKILL)
