@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
-DESCRIPTORS_PER_FLOW: Final = 3
-"""The two sockets of a TCP flow, and a share for UDP."""
+DESCRIPTORS_PER_FLOW: Final = 5
+"""The four sockets of a plain HTTP request (two for any other TCP flow), and a share for UDP."""
 DESCRIPTORS_BESIDES: Final = 1024
 """Listeners, pipes, maps and the loop's own."""
 LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -90,11 +90,12 @@ class Worker:
         self._make_room(gateway.max_flows)
         self._take_priority(gateway.nice)
         self._context = self._relay_context(config)
+        self._resolver = SystemResolver(self._loop, config.hosts)
         self.verdicts.configure(generation, masks)
         self._tunnel = Tunnel(
             self._context,
             build_engine(config),
-            self._outbounds(config),
+            self._outbounds(config, self._context, self._resolver),
             self.verdicts,
             gateway.max_flows,
             gateway.udp_timeout,
@@ -144,23 +145,25 @@ class Worker:
             listeners.update_socket(listener_slot(self._index, udp=is_udp, v6=v6), sock.fileno())
         listeners.close()
 
-    def _outbounds(self, config: Config) -> OutboundRegistry:
-        self._resolver = SystemResolver(self._loop, config.hosts)
-        env = OutboundEnv(
-            self._context,
-            self._resolver,
-            self._unreachable,
-            config.interface_name,
-            config.routing_mark,
-        )
+    def _outbounds(
+        self, config: Config, context: RelayContext, resolver: SystemResolver
+    ) -> OutboundRegistry:
+        interface, mark = config.interface_name, config.routing_mark
+        env = OutboundEnv(context, resolver, self._unreachable, interface, mark)
         return build_outbounds(config.proxies, env)
 
     def reload(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
-        """New flows meet the new rules from the next event on."""
-        self._context = self._relay_context(config)
-        self._tunnel.engine = build_engine(config)
-        self._tunnel.named_engine = build_engine(config, names_observed=True)
-        self._tunnel.outbounds = self._outbounds(config)
+        """New flows meet the new rules from the next event on.
+
+        All that may fail is built before anything is replaced.
+        """
+        context = self._relay_context(config)
+        resolver = SystemResolver(self._loop, config.hosts)
+        engine, named = build_engine(config), build_engine(config, names_observed=True)
+        outbounds = self._outbounds(config, context, resolver)
+        self._context, self._resolver = context, resolver
+        self._tunnel.engine, self._tunnel.named_engine = engine, named
+        self._tunnel.outbounds = outbounds
         self._make_room(config.gateway.max_flows)
         self._take_priority(config.gateway.nice)
         self._tunnel.flow_limit = config.gateway.max_flows

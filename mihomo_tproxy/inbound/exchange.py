@@ -169,6 +169,8 @@ class PlainProxy:
         try:
             user = authenticate(inbound, source, request)
             if request.method == "CONNECT":
+                if self._client.waiting:
+                    raise RemoteProtocolError("http-bad-framing", "CONNECT before an answer")
                 metadata = connect_metadata(inbound, source, request, user)
                 self._leave()
                 self._drop_server()
@@ -181,10 +183,8 @@ class PlainProxy:
             return
         self._exchange = exchange
         metadata = exchange.forward.metadata
-        key = (
-            *(metadata.destination, metadata.host, metadata.destination_port),
-            metadata.inbound_user,
-        )
+        where = (metadata.destination, metadata.host, metadata.destination_port)
+        key = (*where, metadata.inbound_user)
         self._reused = self._server is not None and self._server_key == key
         if self._reused and self._server is not None:
             self._server.send(exchange.forward.wire)
@@ -339,9 +339,11 @@ class PlainProxy:
         context = self._inbound.context
         traffic = context.tracker.traffic("", Network.TCP)
         server.mute()
-        self._leave()
-        context.tracker.flow_opened(traffic)
+        client.mute()
         Flow(context, server.sock, client.sock, traffic)
+        context.tracker.flow_opened(traffic)
+        self._closed = True  # and not `_leave`: the client is watched for the flow already
+        self._inbound.clients -= 1
 
     def _settle(self) -> None:
         """Ask for what may happen next."""

@@ -37,7 +37,7 @@ LINGER_S: Final = 10.0
 """How long the server's silence has to last after the client's end before it is told, where being
 told would end its own side too."""
 _SHAKING: Final = 3
-_ENDS: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+_FAILED: Final = EPOLLHUP | EPOLLERR
 
 
 class LayeredFlow(Flow):
@@ -111,6 +111,8 @@ class LayeredFlow(Flow):
         return False
 
     def _guarded_shake(self, events: int, *, begin: bool = False) -> None:
+        if events & EPOLLRDHUP:
+            self._down.ended = True  # an edge, which does not come again
         try:
             if begin:
                 self._stack.begin()
@@ -152,8 +154,8 @@ class LayeredFlow(Flow):
     def _establish(self, payload: Buffer, events: int, *, unread: bool) -> None:
         """The way is open: the client hears it, and its first bytes leave.
 
-        `events` may tell of an end that has been reported for the last time, and what is `unread`
-        in the server's socket will not be reported again either.
+        `events` may tell of a failure that has been reported for the last time, and what is
+        `unread` in the server's socket will not be reported again either.
         """
         context, stack = self._context, self._stack
         up, down = self._up, self._down
@@ -180,8 +182,7 @@ class LayeredFlow(Flow):
         if stack.transparent:
             self._become_plain()
         context.reactor.watch(self._client_fd, self, CLIENT_EVENTS)
-        if unread or stack.ended or down.backlog is not None or events & _ENDS:
-            self._down.ended = bool(events & EPOLLRDHUP)
+        if unread or stack.ended or down.ended or down.backlog is not None or events & _FAILED:
             self._down.failed = bool(events & EPOLLERR)
             self._run(self._down)
 

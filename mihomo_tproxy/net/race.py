@@ -74,14 +74,17 @@ class Race:
             self._timer.cancel()
             self._timer = None
         while self._addresses and self._done is not None:
+            sock = None
             try:
                 address = socket_address(self._addresses.pop(0), self._port)
                 sock = self._dialer.connect(address, racing=True)
+                self._reactor.watch(sock.fileno(), self, EPOLLOUT)
             except OSError as error:
                 self._cause = cause_of(error.errno, "dial")
+                if sock is not None:
+                    sock.close()
                 continue
             self._running[sock.fileno()] = sock
-            self._reactor.watch(sock.fileno(), self, EPOLLOUT)
             if self._addresses:
                 self._timer = self._reactor.later(ATTEMPT_DELAY_S, self._next)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import socket
 from itertools import zip_longest
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.inbound import InboundRig
-from support.loopback import both_loops, readable
+from support.loopback import both_loops, readable, receive_all
 
 from mihomo_tproxy.config.specs.listener import AccessSpec
-from mihomo_tproxy.inbound.exchange import KEEP_ALIVE_S
+from mihomo_tproxy.inbound import exchange
+from mihomo_tproxy.inbound.exchange import KEEP_ALIVE_S, PlainProxy
 from mihomo_tproxy.inbound.handshake import HANDSHAKE_S
 
 END = b"\r\n\r\n"
@@ -473,3 +475,41 @@ def test_client_that_leaves_takes_the_server_along():
         rig.expect(server, b"half")
         rig.wait_error("http-truncated")
         rig.turn_until(lambda: readable(server))
+
+
+def test_connect_does_not_overtake_an_answer_that_waits():
+    with InboundRig("http") as rig:
+        client = rig.keep(socket.socket())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(rig.proxy_address)
+        client.sendall(get(rig) + b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % rig.port)
+        server = rig.accept()
+        rig.read_until(server, END)
+        (proxy,) = {each for each in rig.reactor._table if isinstance(each, PlainProxy)}
+        proxy._client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        answer = response(bytes(60_000))
+        server.sendall(answer)
+        rig.turn(0.01)
+        rig.expect(client, answer + b"HTTP/1.1 400 ")
+        assert rig.tracker.errors == {"http-bad-framing": 1}
+
+
+def test_an_upgrade_that_cannot_be_watched_ends_both(monkeypatch):
+    with InboundRig("http") as rig:
+        client = rig.client(get(rig, "/", "Connection: Upgrade", "Upgrade: toy"))
+        server = rig.accept()
+        rig.read_until(server, END)
+
+        def refuse(*args):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(exchange, "Flow", refuse)
+        fields = ("Connection: Upgrade", "Upgrade: toy")
+        head = "\r\n".join(["HTTP/1.1 101 Switching Protocols", *fields, "", ""]).encode()
+        server.sendall(head)
+        rig.turn_until(lambda: "internal-error" in rig.tracker.errors)
+        assert rig.read_until_end(server) == b""
+        server.close()
+        rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+        with pytest.raises(ConnectionResetError):
+            receive_all(client)

@@ -1,4 +1,4 @@
-"""The dialer: addresses, families, races."""
+"""The dialer: addresses, families, options."""
 
 from __future__ import annotations
 
@@ -6,27 +6,10 @@ import errno
 import socket
 
 import pytest
+from support.dialing import Table, dial
 from support.loopback import RelayRig
 
-from mihomo_tproxy.net import race as race_module
 from mihomo_tproxy.net.dial import Dialer
-from mihomo_tproxy.net.relay import Timeouts
-
-
-class Table:
-    """A resolver with fixed answers."""
-
-    def __init__(self, **answers) -> None:
-        self.answers = answers
-
-    def resolve(self, host, done) -> None:
-        done(self.answers.get(host, ()))
-
-
-def dial(rig, dialer, host, port):
-    got = []
-    dialer.dial(host, port, lambda sock, cause: got.append((sock, cause)))
-    return got
 
 
 @pytest.mark.parametrize(
@@ -66,58 +49,6 @@ def test_a_barred_family_and_an_unknown_name():
         assert dial(rig, v6, "nobody", 9) == [(None, "dial-name")]
         with pytest.raises(OSError, match="barred"):
             v6.packet_socket(socket.AF_INET)
-
-
-def test_the_first_that_connects_wins():
-    with RelayRig() as rig:
-        port = rig.destination[1]
-        dialer = Dialer(rig.context, Table(name=("::1", "127.0.0.1")))
-        got = dial(rig, dialer, "name", port)
-        rig.turn_until(lambda: bool(got))
-        sock, cause = got[0]
-        assert cause == ""
-        assert rig.keep(sock).getpeername() == rig.destination
-
-
-def test_an_address_that_is_silent_is_overtaken(monkeypatch):
-    monkeypatch.setattr(race_module, "ATTEMPT_DELAY_S", 0.01)
-    with RelayRig() as rig:
-        full = rig.keep(socket.create_server(("127.0.0.2", 0), backlog=0))
-        port = full.getsockname()[1]
-        for _ in range(3):  # its queue is full: further SYNs get no answer
-            blocker = rig.keep(socket.socket())
-            blocker.setblocking(False)
-            blocker.connect_ex(("127.0.0.2", port))
-        good = rig.keep(socket.create_server(("127.0.0.1", port)))
-        dialer = Dialer(rig.context, Table(name=("127.0.0.2", "127.0.0.1")))
-        got = dial(rig, dialer, "name", port)
-        rig.turn_until(lambda: bool(got))
-        assert rig.keep(got[0][0]).getpeername() == good.getsockname()
-
-
-def test_a_race_that_nobody_wins():
-    with RelayRig() as rig:
-        closed = socket.create_server(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        closed.close()
-        dialer = Dialer(rig.context, Table(name=("127.0.0.1", "127.0.0.2")))
-        got = dial(rig, dialer, "name", port)
-        rig.turn_until(lambda: bool(got))
-        assert got == [(None, "dial-refused")]
-
-
-def test_a_race_ends_in_time():
-    with RelayRig(timeouts=Timeouts(connect=5.0)) as rig:
-        full = rig.keep(socket.create_server(("127.0.0.2", 0), backlog=0))
-        port = full.getsockname()[1]
-        for _ in range(3):
-            blocker = rig.keep(socket.socket())
-            blocker.setblocking(False)
-            blocker.connect_ex(("127.0.0.2", port))
-        dialer = Dialer(rig.context, Table(name=("127.0.0.2", "127.0.0.2")))
-        got = dial(rig, dialer, "name", port)
-        rig.later(6.0)
-        assert got == [(None, "dial-timeout")]
 
 
 def test_racing_sockets_do_not_open_fast(monkeypatch):

@@ -513,6 +513,7 @@ def test_layered_flows_leave_no_garbage():
                         rig.proxy.close()
                         rig.client.close()
                         rig.turn_until(lambda: rig.tracker.tcp_live == 0)
+            rig.flow = None
             assert len(flows) == 18
             assert [ref for ref in flows if ref() is not None] == []
         finally:

@@ -333,7 +333,8 @@ def test_an_end_at_every_byte_of_the_handshake(highest: ssl.TLSVersion) -> None:
     for size in range(0, len(wire), 7):
         layer, peer = client.layer(), TlsPeer(context)
         layer.begin()
-        layer.feed(peer.feed(take_output(layer))[:size])
+        again = peer.feed(take_output(layer))  # signatures make it some bytes shorter or longer
+        layer.feed(again[: min(size, len(again) - 1)])
         assert not layer.ready
         with pytest.raises(RemoteProtocolError) as caught:
             layer.feed_eof()
