@@ -24,6 +24,7 @@ CANNOT = {
     "cone": "v2ray opens a port for each remote",
     "remotes": "v2ray loses about one remote in a hundred",
 }
+HTTP_ERRORS = {"1 B": "v2ray says 'HTTP error' for a destination that ends without a word"}
 TRANSPORTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "ws": ({"network": "ws", "wsSettings": {"path": e.PATH}}, e.WS, False),
     "tls ws": ({"network": "ws", "wsSettings": {"path": e.PATH}}, e.WS, True),
@@ -131,4 +132,5 @@ def _vless(server: V2Ray) -> None:
     for name, (half, other, tls) in TRANSPORTS.items():
         port = server.listen("vless", settings, half, tls=tls)
         parts = [e.verified("vless"), other] if tls else [other]
-        server.peer.row(f"vless {name}", e.vless(port, *parts), CANNOT)
+        cannot = {**CANNOT, **HTTP_ERRORS} if name == "http" else CANNOT
+        server.peer.row(f"vless {name}", e.vless(port, *parts), cannot)
