@@ -284,8 +284,11 @@ def test_wrong_secrets_and_certificates(bench):
 
 
 def test_a_wrong_trojan_password(bench):
-    """The server just ends, as it does after a destination that says nothing."""
+    """The server just ends, as it does after a destination that says nothing; that is counted."""
+    before = Counter(bench.gateway.errors())
     assert bench.end_of("sing-box trojan") in ("end", "reset")
+    found = wait_until(lambda: Counter(bench.gateway.errors()) - before, "an error counted")
+    assert set(found) <= {"trojan-no-answer", "relay-reset"}
 
 
 def test_a_certificate_of_nobody_we_trust(bench):

@@ -6,12 +6,12 @@
 The key is the SHA-224 of the password in lower-case hex; CMD is 1 for a stream, 3 for datagrams,
 which then follow each other in both directions, each with its own remote: full cone. The server
 answers nothing: it takes the request, or treats us as the visitor of a web site. So the request
-waits for the first payload, and after it a stream's layer is transparent.
+waits for the first payload, and a stream's layer is transparent after it and the first bytes back.
 
 Held: at most one unfinished datagram, 64 KiB and its head.
 
-Causes: `trojan-bad-datagram`, `trojan-datagram-too-long`, `trojan-truncated`, and those of
-addresses, `bad-address` and `bad-name`.
+Causes: `trojan-no-answer`, `trojan-bad-datagram`, `trojan-datagram-too-long`, `trojan-truncated`,
+and those of addresses, `bad-address` and `bad-name`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.codec.address import encode_socks_address, parse_socks_address
 from mihomo_tproxy.codec.layer import Layer, Packet, PacketLayer
-from mihomo_tproxy.errors import LocalProtocolError, RemoteProtocolError
+from mihomo_tproxy.errors import LocalProtocolError, NoAnswer, RemoteProtocolError
 
 if TYPE_CHECKING:
     from mihomo_tproxy.codec.layer import Buffer
@@ -43,7 +43,7 @@ def trojan_key(password: str) -> bytes:
 class TrojanStream(Layer):
     """A stream to one destination."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_answered", "_finished", "_request")
 
     def __init__(self, key: bytes, host: str, port: int) -> None:
         """`key` is `trojan_key`'s.
@@ -53,13 +53,38 @@ class TrojanStream(Layer):
         """
         super().__init__()
         self._request = _request(key, CONNECT, host, port)
+        self._answered = False
+        self._finished = False
 
     def seal(self, payload: Buffer) -> Buffer:
-        """The request and the first payload; the flow is left alone from then on."""
-        if self.transparent:
+        """The payload, after the request when it is the first."""
+        request = self._request
+        if not request:
             return payload
-        self.transparent = True
-        return b"".join((self._request, payload))
+        self._request = b""
+        self.transparent = self._answered
+        return b"".join((request, payload))
+
+    def feed(self, data: Buffer) -> Buffer:
+        """The payload, as it came: there is no response."""
+        if not self._answered and data:
+            self._answered = True
+            self.transparent = not self._request
+        return data
+
+    def feed_eof(self) -> None:
+        """The wire ended.
+
+        Raises:
+            NoAnswer: before the first byte, while our side goes on.
+        """
+        if not self._answered and not self._finished:
+            raise NoAnswer("trojan-no-answer", "a wrong password, or nothing was reached")
+
+    def finish(self) -> Buffer:
+        """Nothing: the end of the wire is the end of the payload."""
+        self._finished = True
+        return b""
 
 
 class TrojanPackets(PacketLayer):

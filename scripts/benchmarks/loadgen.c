@@ -3,7 +3,8 @@
  * Load generator of the benchmarks: one thread, epoll, no library.
  *
  *   loadgen http HOST PORT N CONCURRENCY PATH       connect, request, read to EOF, close: N times
- *   loadgen udp HOST PORT SOCKETS HZ BYTES SECONDS  echo round trips at a fixed rate per socket
+ *   loadgen udp HOST PORT SOCKETS HZ BYTES SECONDS WARMUP  echo round trips at a fixed rate per
+ *                                                   socket; the first WARMUP seconds do not count
  *   loadgen idle HOST PORT N                        N flows, each proven by one echoed byte, then held
  *
  * Each prints one line of JSON; latencies are in microseconds. `idle` prints its line when all flows
@@ -236,6 +237,8 @@ static void http(const char *path, unsigned long total, size_t concurrency)
 
 /* ---- udp ---- */
 
+static uint64_t counted_from; /* datagrams that were due earlier do not count */
+
 static void udp_receive(int fd, size_t bytes)
 {
 	uint64_t due;
@@ -247,7 +250,8 @@ static void udp_receive(int fd, size_t bytes)
 			continue;
 		}
 		memcpy(&due, buffer, sizeof(due));
-		samples[sample_count++] = now_ns() - due;
+		if (due >= counted_from)
+			samples[sample_count++] = now_ns() - due;
 	}
 	if (errno != EAGAIN)
 		fail(errno);
@@ -271,9 +275,10 @@ static void udp_wait(uint64_t until, size_t bytes)
 
 /* Datagram k is due at begin + k / (sockets * hz) and leaves by socket k mod sockets: every socket
  * sends hz times a second and the phases of the sockets are spread evenly. */
-static void udp(size_t sockets, unsigned long hz, size_t bytes, unsigned long seconds)
+static void udp(size_t sockets, unsigned long hz, size_t bytes, unsigned long seconds,
+		unsigned long warmup)
 {
-	unsigned long total = sockets * hz * seconds, k;
+	unsigned long total = sockets * hz * (warmup + seconds), k;
 	static char datagram[65536];
 	uint64_t begun, due;
 	int *fds = calloc(sockets, sizeof(*fds));
@@ -294,6 +299,7 @@ static void udp(size_t sockets, unsigned long hz, size_t bytes, unsigned long se
 		watch(fds[i], EPOLLIN, fds[i]);
 	}
 	begun = now_ns();
+	counted_from = begun + warmup * NS;
 	for (k = 0; k < total; k++) {
 		due = begun + k * NS / (sockets * hz);
 		udp_wait(due, bytes);
@@ -302,7 +308,7 @@ static void udp(size_t sockets, unsigned long hz, size_t bytes, unsigned long se
 			fail(errno);
 	}
 	udp_wait(now_ns() + NS / 2, bytes);
-	report(total, seconds);
+	report(sockets * hz * seconds, seconds);
 }
 
 /* ---- idle ---- */
@@ -374,9 +380,10 @@ int main(int argc, char **argv)
 		resolve(argv[2], argv[3]);
 	if (!strcmp(mode, "http") && argc == 7)
 		http(argv[6], strtoul(argv[4], NULL, 10), strtoul(argv[5], NULL, 10));
-	else if (!strcmp(mode, "udp") && argc == 8)
+	else if (!strcmp(mode, "udp") && argc == 9)
 		udp(strtoul(argv[4], NULL, 10), strtoul(argv[5], NULL, 10),
-		    strtoul(argv[6], NULL, 10), strtoul(argv[7], NULL, 10));
+		    strtoul(argv[6], NULL, 10), strtoul(argv[7], NULL, 10),
+		    strtoul(argv[8], NULL, 10));
 	else if (!strcmp(mode, "idle") && argc == 5)
 		idle(strtoul(argv[4], NULL, 10));
 	else {

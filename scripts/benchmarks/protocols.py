@@ -139,14 +139,14 @@ def _routing(rig: Rig, protocol: str) -> Routing:
 
 
 def _workloads(protocol: str, quick: bool) -> list[Workload]:
-    seconds, count, udp_seconds = (1, 500, 1) if quick else (2, 4_000, 3)
+    seconds, count, udp_seconds = (1, 500, 1) if quick else (3, 5_000, 5)
     loads = [
         Workload("connections", lambda who: workloads.connections(who, count, 50)),
         Workload("TCP up", lambda who: workloads.throughput(who, 1, seconds)),
         Workload("TCP down", lambda who: workloads.throughput(who, 1, seconds, down=True)),
     ]
     if protocol not in WITHOUT_UDP:
-        echo = Workload("UDP", lambda who: workloads.datagrams(who, 50, 60, 100, udp_seconds))
+        echo = Workload("UDP", lambda who: workloads.datagrams(who, 50, 60, 100, udp_seconds, 1))
         loads.append(echo)
     return loads
 

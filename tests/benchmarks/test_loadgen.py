@@ -86,14 +86,14 @@ def test_http_does_not_take_any_answer_for_a_response(tools: Path) -> None:
 def test_udp_gets_its_datagrams_back(tools: Path, host: str) -> None:
     port = free_port(socket.SOCK_DGRAM)
     with server(tools, "udp-echo", port):
-        report = load(tools, "udp", host, port, 10, 20, 100, 1)
+        report = load(tools, "udp", host, port, 10, 20, 100, 1, 1)
     assert report["tried"] == report["ok"] == 200
 
 
 def test_udp_counts_what_is_lost(tools: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        report = load(tools, "udp", "127.0.0.1", silent.getsockname()[1], 5, 10, 100, 1)
+        report = load(tools, "udp", "127.0.0.1", silent.getsockname()[1], 5, 10, 100, 1, 0)
     assert report["tried"] == 50
     assert report["ok"] == 0
 

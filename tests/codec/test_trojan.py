@@ -17,7 +17,7 @@ from mihomo_tproxy.codec.trojan import (
     TrojanStream,
     trojan_key,
 )
-from mihomo_tproxy.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from mihomo_tproxy.errors import LocalProtocolError, NoAnswer, ProtocolError, RemoteProtocolError
 
 KEY = trojan_key("password")
 ENOUGH = 65535 + 4 + 259
@@ -51,9 +51,26 @@ def test_the_request_leaves_with_the_first_payload() -> None:
     assert layer.output == b""
     address = b"\x03\x0bexample.com\x01\xbb"
     assert layer.seal(memoryview(b"hello")) == KEY + b"\r\n\x01" + address + b"\r\nhello"
-    assert layer.transparent
     assert layer.seal(b"more") == b"more"
+    assert not layer.transparent
     assert layer.feed(b"answer") == b"answer"
+    assert layer.transparent
+
+
+def test_an_end_without_an_answer_is_told_apart() -> None:
+    refused = TrojanStream(KEY, "example.com", 443)
+    refused.seal(b"hello")
+    with pytest.raises(NoAnswer) as caught:
+        refused.feed_eof()
+    assert caught.value.cause == "trojan-no-answer"
+    finished = TrojanStream(KEY, "example.com", 443)
+    finished.seal(b"hello")
+    finished.finish()
+    finished.feed_eof()
+    answered = TrojanStream(KEY, "example.com", 443)
+    answered.seal(b"hello")
+    answered.feed(b"answer")
+    answered.feed_eof()
 
 
 def test_the_request_does_not_wait_for_payload() -> None:
