@@ -77,6 +77,7 @@ class UotPackets(PacketLayer):
         wire = bytes(held)
         packets: list[Packet] = []
         at, size = 0, len(wire)
+        self._need = 0
         while at < size:
             found = parse_uot_address(wire, at)
             if found is None or size < found[2] + 2:
