@@ -19,7 +19,7 @@ class Compiled(NamedTuple):
     worker: bytes
     """The pickled `Config`, for the workers alone."""
     modules: tuple[str, ...]
-    """What its outbounds and listeners are made of, for the workers to share."""
+    """What it and its outbounds and listeners are made of, for the workers to share."""
     rules: int
     log_level: int
     """As the logging module counts."""

@@ -6,21 +6,28 @@ version. Subcommands import what they need when they run, so that the gateway's 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mihomo_tproxy import __version__
 from mihomo_tproxy.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
 
-def _run(args: argparse.Namespace) -> int:
+class _Files(NamedTuple):
+    """The arguments of `run`, as argparse would give them."""
+
+    file: str | None
+    directory: str | None
+
+
+def _run(args: argparse.Namespace | _Files) -> int:
     from mihomo_tproxy.cli.run import run
 
-    return run(args)
+    return run(args.file, args.directory)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -62,8 +69,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def build_parser(*, with_rig: bool = True) -> argparse.ArgumentParser:
-    """The whole command line. Without the rig's part its imports are spared."""
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    import argparse
+
+    from mihomo_tproxy.cli.rig import add_parser
+
     parser = argparse.ArgumentParser(
         prog="mihomo-tproxy", description="Transparent proxy gateway; reads mihomo's configuration."
     )
@@ -91,11 +102,21 @@ def build_parser(*, with_rig: bool = True) -> argparse.ArgumentParser:
     demo = command("demo", _demo, "show the gateway at work, in namespaces of this machine")
     demo.add_argument("--once", action="store_true", help="end after the table")
     demo.add_argument("--json", action="store_true", help="print the table as JSON")
-    if with_rig:
-        from mihomo_tproxy.cli.rig import add_parser
-
-        add_parser(commands)
+    add_parser(commands)
     return parser
+
+
+def _plain_run(given: list[str]) -> _Files | None:
+    """The arguments of `run` when they are all pairs like `-f FILE`; None leaves them to argparse.
+
+    The gateway's processes never get rid of argparse once it is imported: 0.6 MB.
+    """
+    words = given[1:] if given[:1] == ["run"] else given
+    options = dict(zip(words[::2], words[1::2], strict=False))
+    plain = len(words) == 2 * len(options) and options.keys() <= {"-f", "-d"}
+    if not plain or any(value.startswith("-") for value in options.values()):
+        return None
+    return _Files(options.get("-f"), options.get("-d"))
 
 
 def _listing(error: ConfigError) -> str:
@@ -111,7 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     4 worker, 5 rig, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        args = build_parser(with_rig=given[:1] != ["run"]).parse_args(given)
+        files = _plain_run(given)
+        if files is not None:
+            return _run(files)
+        args = build_parser().parse_args(given)
         handler: Callable[[argparse.Namespace], int] = _check if args.test else args.handler
         return handler(args)
     except ConfigError as error:

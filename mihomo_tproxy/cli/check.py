@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def check(args: argparse.Namespace) -> int:
     """Print the warnings and the outcome; problems are raised as ConfigError."""
-    path = config_path(args)
+    path = config_path(args.file, args.directory)
     compiled = compile_file(path)
     for warning in compiled.warnings:
         print(f"warning: {warning}")

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mihomo_tproxy.errors import ConfigError, Problem
-
-if TYPE_CHECKING:
-    import argparse
 
 HOME: Final = "/etc/mihomo-tproxy"
 
 
-def config_path(args: argparse.Namespace) -> str:
+def config_path(file: str | None, directory: str | None) -> str:
     """`-f FILE`, relative to `-d DIR` when it is not found from here; else DIR/config.yaml.
 
     Raises:
         ConfigError: there is no such file, or it is a directory.
     """
-    home = args.directory or HOME
-    named = args.file or os.path.join(home, "config.yaml")
+    home = directory or HOME
+    named = file or os.path.join(home, "config.yaml")
     for path in (named, os.path.join(home, named)):
         if os.path.isfile(path):
             return os.path.realpath(path)
-    if args.file and os.path.isdir(named):
+    if file and os.path.isdir(named):
         raise ConfigError([Problem("", f"{named} is a directory; name the file in it, or use -d")])
     raise ConfigError([Problem("", f"there is no configuration file {named}")])

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
 
 from mihomo_tproxy.cli.files import config_path
 from mihomo_tproxy.supervisor import Supervisor, check_privileges
-
-if TYPE_CHECKING:
-    import argparse
 
 
 class MihomoFormatter(logging.Formatter):
@@ -26,12 +22,12 @@ class MihomoFormatter(logging.Formatter):
         return line
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run until SIGTERM or SIGINT."""
+def run(file: str | None, directory: str | None) -> int:
+    """Run until SIGTERM or SIGINT; the arguments are those of `-f` and `-d`."""
     handler = logging.StreamHandler()
     handler.setFormatter(MihomoFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    path = config_path(args)
+    path = config_path(file, directory)
     check_privileges()
     Supervisor(path).run()
     return 0

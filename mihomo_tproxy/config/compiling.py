@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.compiled import Compiled
 from mihomo_tproxy.config import load
+from mihomo_tproxy.config.modules import worker_modules
 from mihomo_tproxy.dataplane.plan import OWN_MARK, KernelPlan
-from mihomo_tproxy.inbound.modules import modules_of as inbound_modules
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
-from mihomo_tproxy.outbound.modules import modules_of
 from mihomo_tproxy.rule.static import masks, static_prefixes
 
 if TYPE_CHECKING:
@@ -40,10 +39,11 @@ def compile_config(config: Config) -> Compiled:
     """Take a valid configuration apart."""
     if config.gateway.local and not config.routing_mark:
         config = replace(config, routing_mark=OWN_MARK)
+    pickled = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
     return Compiled(
         plan=_kernel_plan(config),
-        worker=pickle.dumps(config, pickle.HIGHEST_PROTOCOL),
-        modules=modules_of(config.proxies) + inbound_modules(config.listeners),
+        worker=pickled,
+        modules=worker_modules(config, pickled),
         rules=len(config.rules),
         log_level=LEVELS[config.log_level],
         warnings=config.warnings,

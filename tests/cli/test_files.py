@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 import pytest
 
 from mihomo_tproxy.cli.files import config_path
@@ -11,7 +9,7 @@ from mihomo_tproxy.errors import ConfigError
 
 
 def path(file=None, directory=None):
-    return config_path(Namespace(file=file, directory=directory))
+    return config_path(file, directory)
 
 
 def test_a_file_is_itself(tmp_path):

@@ -50,6 +50,12 @@ def test_files_are_where_mihomo_has_them(called):
         assert (called[-1][1].file, called[-1][1].directory) == ("x", "y")
 
 
+@pytest.mark.parametrize("arguments", [["-f", "x", "-f", "y"], ["run", "-fy"]])
+def test_what_is_not_plain_is_read_by_argparse(called, arguments):
+    cli.main(arguments)
+    assert called[0][1].file == "y"
+
+
 @pytest.mark.parametrize("arguments", [["sideways"], ["run", "--fast"], ["run", "-f"], ["rig"]])
 def test_bad_usage_is_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

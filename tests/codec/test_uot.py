@@ -35,6 +35,15 @@ def test_version_1(host: str, address: bytes) -> None:
     assert packets().feed_packets(wire) == [(b"query", host, 53)]
 
 
+def test_a_datagram_after_a_longer_one_in_pieces_is_not_held_back() -> None:
+    ours, theirs = packets(), packets()
+    long, short = Packet(bytes(1000), "192.0.2.2", 53), Packet(b"one", "192.0.2.2", 53)
+    wire = bytes(ours.seal_packet(*long))
+    assert theirs.feed_packets(wire[:50]) == []
+    assert theirs.feed_packets(wire[50:]) == [long]
+    assert theirs.feed_packets(ours.seal_packet(*short)) == [short]
+
+
 def test_version_2_has_a_request() -> None:
     layer = packets(2)
     layer.begin()
