@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from support.interop.dialed import Servers, counting, losing, tcp_counters, transfers
 from support.gateway import Gateway, wait_until
+from support.interop.dialed import Servers, counting, losing, tcp_counters, transfers
 from support.interop.rows import SERVER, SERVER_6
 from support.tcp import connects, says
 from support.traffic import assert_resets, connect, many, pair, read_exactly
@@ -169,17 +169,23 @@ def test_a_path_that_loses_syns_with_data(through, rig, servers, fast_open, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fast_open_to_nobody(through, rig, servers, fast_open, kind):
+def test_fast_open_to_a_closed_port(through, rig, servers, fast_open, kind):
     """With a cookie the dial succeeds before anything is sent; what becomes of it is told later."""
-    gateway = through(servers.entry(kind, tfo=True))
+    through(servers.entry(kind, tfo=True))
     transfers(rig, 4)
     gateway = through(servers.entry(kind, tfo=True, port=CLOSED_PORT))
     causes = failures(gateway, lambda: turned_away(rig))
-    assert causes.keys() <= {"handshake-refused", "relay-refused"}
+    assert causes in ({"handshake-refused": 1}, {"relay-refused": 1})
+
+
+@pytest.mark.parametrize("kind", ["ss", "socks5"])
+def test_fast_open_to_nobody(through, rig, servers, fast_open, kind):
+    gateway = through(servers.entry(kind, tfo=True))
+    transfers(rig, 4)
     rig.internet.blackhole(SERVER)
     try:
-        causes = failures(gateway, lambda: turned_away(rig))
-        assert causes.keys() <= {"handshake-timeout", "relay-timeout"}
+        causes = failures(gateway, lambda: turned_away(rig, timeout=20))
+        assert causes in ({"handshake-timeout": 1}, {"relay-timeout": 1})
     finally:
         rig.internet.end_blackholes()
 
@@ -241,7 +247,10 @@ def test_a_chain_whose_first_link_is_down(through, rig, servers, kinds):
 
 
 def test_a_chain_whose_second_link_is_down(through, rig, servers):
-    entries = [servers.entry("ss", dialer_proxy="socks5", port=CLOSED_PORT), servers.entry("socks5")]
+    entries = [
+        servers.entry("ss", dialer_proxy="socks5", port=CLOSED_PORT),
+        servers.entry("socks5"),
+    ]
     gateway = through(*entries)
     causes = failures(gateway, lambda: assert_resets(rig.clients[0], rig.destination(1), 7))
     assert causes == {"socks5-refused": 1}
@@ -290,7 +299,9 @@ def test_a_proxys_options_before_the_files(through, rig, servers):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["proxy", "file"])
 def test_routing_mark(through, rig, servers, kind, place, version):
-    options, more = ({"routing_mark": 0x77}, {}) if place == "proxy" else ({}, {"routing-mark": 0x77})
+    options, more = (
+        ({"routing_mark": 0x77}, {}) if place == "proxy" else ({}, {"routing-mark": 0x77})
+    )
     through(servers.entry(kind, server=SERVERS[version], **options), **more)
     with counting(rig.gateway, **leaving(servers.ports[kind])) as packets:
         transfers(rig, 4)
@@ -314,3 +325,163 @@ def test_an_interface_that_does_not_exist(through, rig, servers):
     gateway = through(servers.entry("ss", interface_name="missing0"))
     causes = failures(gateway, lambda: assert_resets(rig.clients[0], rig.destination(1), 7))
     assert causes == {"dial-enodev": 1}
+
+
+# ip-version, and names with several addresses.
+
+
+def by_family(port):
+    """Matches for what goes to a server's port, by family."""
+    to = f"meta l4proto {{ tcp, udp }} th dport {port}"
+    return {f"v{version}": f"meta nfproto ipv{version} {to}" for version in VERSIONS}
+
+
+@pytest.mark.parametrize("order", [(4, 6), (6, 4)], ids=["A first", "AAAA first"])
+@pytest.mark.parametrize(
+    ("ip_version", "used"),
+    [("ipv4", 4), ("ipv6", 6), ("ipv4-prefer", 4), ("ipv6-prefer", 6), ("dual", 0)],
+)
+@pytest.mark.parametrize("kind", ["ss", "trojan", "socks5"])
+def test_ip_version(through, rig, servers, kind, ip_version, used, order):
+    hosts = {NAME: [SERVERS[version] for version in order]}
+    through(servers.entry(kind, server=NAME, ip_version=ip_version), hosts=hosts)
+    with counting(rig.gateway, **by_family(servers.ports[kind])) as packets:
+        transfers(rig, 4)
+        assert asks(rig)
+        families = {name for name, count in packets().items() if count}
+        assert families == {f"v{used or order[0]}"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dead", VERSIONS)
+def test_one_family_is_dead(through, rig, servers, kind, dead):
+    """Happy eyeballs: the other one is used, and nothing fails."""
+    hosts = {NAME: [SERVERS[dead], SERVERS[10 - dead]]}
+    gateway = through(servers.entry(kind, server=NAME), hosts=hosts)
+    before = gateway.errors()
+    rig.internet.blackhole(SERVERS[dead])
+    try:
+        with servers.arrivals() as came:
+            transfers(rig, 4)
+            assert came() == {(kind, WAN_GATEWAY[10 - dead])}
+    finally:
+        rig.internet.end_blackholes()
+    assert gateway.errors() == before
+
+
+@pytest.mark.parametrize("ip_version", ["dual", "ipv4", "ipv6"])
+def test_all_addresses_are_dead(through, rig, servers, ip_version):
+    hosts = {NAME: list(SERVERS.values())}
+    gateway = through(servers.entry("ss", server=NAME, ip_version=ip_version), hosts=hosts)
+    for address in SERVERS.values():
+        rig.internet.blackhole(address)
+    try:
+        assert failures(gateway, lambda: turned_away(rig)) == {"dial-timeout": 1}
+    finally:
+        rig.internet.end_blackholes()
+
+
+def test_no_route_to_any_address(through, rig, servers):
+    away = ["192.0.2.200", "2001:db8:2::200"]
+    gateway = through(servers.entry("ss", server=NAME), hosts={NAME: away})
+    rig.gateway.ip(*(f"route add unreachable {address}" for address in away))
+    try:
+        assert failures(gateway, lambda: turned_away(rig)) == {"dial-unreachable": 1}
+    finally:
+        rig.gateway.ip(*(f"route del unreachable {address}" for address in away))
+
+
+def test_no_address_of_the_version(through, rig, servers):
+    entry = servers.entry("ss", server=NAME, ip_version="ipv6")
+    gateway = through(entry, hosts={NAME: SERVER})
+    assert failures(gateway, lambda: turned_away(rig)) == {"dial-unreachable": 1}
+
+
+# Reloads, modes, and what proxies must not cost.
+
+
+@by_version
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flow_outlives_its_proxy(through, rig, servers, kind, version):
+    gateway = through(servers.entry(kind))
+    with pair(rig, version) as (client, server):
+        client.sendall(b"before")
+        assert read_exactly(server, 6) == b"before"
+        gateway.reload({"rules": ["MATCH,REJECT"]})
+        for sock, other in ((client, server), (server, client)):
+            sock.sendall(b"after")
+            assert read_exactly(other, 5) == b"after"
+        assert not connects(rig.clients[0], rig.destination(1, version))
+
+
+def test_a_changed_password_counts_for_new_flows(through, rig, servers):
+    gateway = through(servers.entry("socks5"))
+    with connect(rig.clients[0], rig.destination(1), PORTS["echo"]) as sock:
+        assert says(sock)
+        gateway = through(servers.entry("socks5", password="another"))
+        assert failures(gateway, lambda: turned_away(rig)) == {"socks5-auth-failed": 1}
+        assert says(sock)
+        through(servers.entry("socks5"))
+        assert connects(rig.clients[0], rig.destination(1))
+        assert says(sock)
+
+
+@by_version
+def test_other_modes_leave_proxies_alone(through, rig, servers, version):
+    for mode in ("global", "direct"):
+        through(servers.entry("ss"), mode=mode)
+        with servers.arrivals() as came:
+            transfers(rig, version)
+            assert came() == set()
+
+
+@by_version
+@pytest.mark.parametrize("kind", PACKETS)
+def test_without_udp(through, rig, servers, kind, version):
+    gateway = through(servers.entry(kind, udp=False))
+
+    def ask():
+        with open_socket(rig.clients[0], version) as sock:
+            sock.sendto(b"ping", (rig.destination(1, version), 7))
+            assert is_silent(sock)
+
+    assert failures(gateway, ask) == {"udp-disabled": 1}
+    transfers(rig, version)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_flows_leave_nothing_to_collect(through, rig, servers, kind):
+    gateway = through(servers.entry(kind))
+    address, request = rig.destination(1), b"1000\n"
+    many(rig.clients[0], address, PORTS["chargen"], request, pattern(1000), 20, 10)
+    before = gateway.settled_counter("gc-collections")
+    done = many(rig.clients[0], address, PORTS["chargen"], request, pattern(1000), 300, 30)
+    assert done == {"ok": 300}
+    assert gateway.settled_counter("gc-collections") == before
+
+
+# The gateway's own traffic is steered as well: it must not meet itself.
+
+FIRST_STEERING_MARK = 0x20000000
+
+
+@pytest.mark.parametrize("mark", [0, 0x77, FIRST_STEERING_MARK, FIRST_STEERING_MARK | 0x77])
+def test_nothing_comes_back_by_local_steering(running, rig, servers, mark):
+    running.stop()
+    entries = [servers.entry(kind, routing_mark=mark) for kind in KINDS]
+    local = {"gateway": {"local": True}, "proxies": entries}
+    try:
+        running.configure({**local, "rules": ["MATCH,ss"]})
+        running.start()
+        for entry in entries:
+            kind = entry["name"]
+            running.reload({**local, "rules": [f"MATCH,{kind}"]})
+            opened = running.settled_counter(f"opened:tcp:{kind}")
+            transfers(rig, 4)
+            assert kind == "http" or asks(rig)
+            assert running.settled_counter(f"opened:tcp:{kind}") == opened + 1
+        assert not running.errors()
+    finally:
+        running.stop()
+        running.configure({"rules": ["MATCH,DIRECT"]})
+        running.start()

@@ -78,7 +78,10 @@ class Servers:
 @contextmanager
 def counting(node: Node, **matches: str) -> Iterator[Callable[[], dict[str, int]]]:
     """Packets that leave a node's own sockets, by name of a match in nftables' words."""
-    lines = [f"add table {TABLE}", f"add chain {TABLE} out {{ type filter hook output priority 0; }}"]
+    lines = [
+        f"add table {TABLE}",
+        f"add chain {TABLE} out {{ type filter hook output priority 0; }}",
+    ]
     for name, match in matches.items():
         lines.append(f"add counter {TABLE} {name}")
         lines.append(f"add rule {TABLE} out {match} counter name {name}")
