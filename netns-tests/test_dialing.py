@@ -7,6 +7,7 @@ server is read in its log, what left the gateway in counters of nftables.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from support.gateway import Gateway, wait_until
@@ -48,6 +49,9 @@ def rig(module_rig):
     rig.internet.ip("link set eth1 up")
     for _, there, _ in SECOND.values():
         rig.gateway.ip(f"route add default via {there} dev wan1 metric 2000")
+    for version, (here, _, _) in SECOND.items():
+        # A server on all addresses answers datagrams from the one it was asked at.
+        rig.internet.ip(f"route add {here} dev eth1 src {SERVERS[version]}")
     return rig
 
 
@@ -63,6 +67,7 @@ def running(rig, servers):
     """One daemon for all tests here that need no restart."""
     with Gateway(rig, {"rules": ["MATCH,DIRECT"]}) as gateway:
         yield gateway
+        assert gateway.settled_counter("handler-crashes") == 0
 
 
 @pytest.fixture
@@ -73,8 +78,7 @@ def through(running):
         running.reload({"proxies": list(proxies), "rules": [f"MATCH,{proxies[0]['name']}"], **more})
         return running
 
-    yield reload
-    assert running.settled_counter("handler-crashes") == 0
+    return reload
 
 
 def failures(gateway, attempt, total=1):
@@ -135,7 +139,7 @@ def test_the_second_syn_carries_data(through, rig, servers, fast_open, kind, ver
     for _ in range(3):
         transfers(rig, version)
         counts.append(fast_opened(rig))
-    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(counts, counts[1:], strict=False)]
+    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(counts)]
     assert steps == [(0, 0), (1, 1), (1, 1)]
 
 
@@ -212,7 +216,7 @@ PACKET_CHAINS = [
 
 def chain(servers, kinds, **options):
     """Entries, each over the next; the last one is reached from here, with further options."""
-    over = [servers.entry(a, dialer_proxy=b) for a, b in zip(kinds, kinds[1:], strict=False)]
+    over = [servers.entry(a, dialer_proxy=b) for a, b in pairwise(kinds)]
     return [*over, servers.entry(kinds[-1], **options)]
 
 
