@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import pickle
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.compiled import Compiled
@@ -68,9 +70,17 @@ def _kernel_plan(config: Config) -> KernelPlan:
         exclude_macs=gateway.clients.exclude_macs,
         workers=gateway.workers,
         routing_mark=config.routing_mark,
+        used_marks=_used_marks(config),
         cache=cache,
         closed=gateway.on_failure == "closed",
         private=not gateway.bypass_private,
         ipv6=config.ipv6,
         local=gateway.local,
     )
+
+
+def _used_marks(config: Config) -> int:
+    """Bits of the file's own mark, and of those its proxies and listeners have."""
+    marks = [proxy.routing_mark for proxy in config.proxies]
+    marks += [listener.routing_mark for listener in config.listeners]
+    return reduce(or_, marks, config.routing_mark)

@@ -36,7 +36,7 @@ def prepare(instance: Instance, plan: KernelPlan) -> Marking:
     """
     host = netlink.look()
     check_patterns(host.links, plan.patterns)
-    marking = choose_marking(host.rules, host.tables, plan.routing_mark)
+    marking = choose_marking(host.rules, host.tables, plan.used_marks)
     unpin(instance.new_pins)
     load(instance.new_pins)
     instance.adopt_new_pins()

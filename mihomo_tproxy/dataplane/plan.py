@@ -115,6 +115,8 @@ class KernelPlan(NamedTuple):
     exclude_macs: tuple[bytes, ...]
     workers: int
     routing_mark: int
+    used_marks: int
+    """Bits of every mark that sockets of ours carry."""
     cache: bool
     closed: bool
     private: bool
@@ -135,17 +137,17 @@ class KernelPlan(NamedTuple):
         )
 
 
-def choose_marking(rules: Iterable[Rule], tables: Iterable[int], routing_mark: int = 0) -> Marking:
+def choose_marking(rules: Iterable[Rule], tables: Iterable[int], used_marks: int = 0) -> Marking:
     """A mark, two tables and a priority that nobody uses.
 
-    `routing_mark` is on packets that must not be steered.
+    `used_marks` are bits of marks on packets that must not be steered.
 
     Raises:
         DataplaneError: every candidate is taken.
     """
     foreign = [rule for rule in rules if rule.protocol != PROTOCOL]
     used = {rule.table for rule in foreign} | set(tables)
-    free = (bit for bit in MARKS if not bit & routing_mark)
+    free = (bit for bit in MARKS if not bit & used_marks)
     mark = next((bit for bit in free if not any(_clashes(rule, bit) for rule in foreign)), None)
     table = next((t for t in TABLES if t not in used and t + 1 not in used), None)
     if mark is None or table is None:

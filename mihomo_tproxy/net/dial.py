@@ -21,6 +21,7 @@ from socket import (
     SOCK_NONBLOCK,
     SOCK_STREAM,
     SOL_SOCKET,
+    TCP_SYNCNT,
     SocketType,
 )
 from typing import TYPE_CHECKING, Final
@@ -47,6 +48,9 @@ RACE_LIMIT: Final = 8
 """Addresses of one name that are tried."""
 _ONLY: Final = {"ipv4": AF_INET6, "ipv6": AF_INET}
 """`ip-version` -> the family it bars."""
+FAST_OPEN_SYNS: Final = 3
+"""Repetitions of a SYN with data: such a dial counts as connected, so nobody else gives it up.
+4 s since Linux 6.5, 15 s before (tcp_syn_linear_timeouts)."""
 _STREAM: Final = SOCK_STREAM | SOCK_NONBLOCK
 _DATAGRAM: Final = SOCK_DGRAM | SOCK_NONBLOCK
 
@@ -185,3 +189,4 @@ class Dialer:
             sock.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, self._device)
         if self._tfo and not racing:
             sock.setsockopt(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+            sock.setsockopt(IPPROTO_TCP, TCP_SYNCNT, FAST_OPEN_SYNS)

@@ -83,3 +83,14 @@ def test_local_steering_gives_the_daemons_sockets_a_mark():
     assert pickle.loads(made.worker).routing_mark == OWN_MARK  # noqa: S301 (ours)
     assert plan("{routing-mark: 7, gateway: {local: true}}").routing_mark == 7
     assert plan("mode: rule").routing_mark == 0
+
+
+def test_marks_of_all_sockets_are_known_to_the_plan():
+    assert plan("mode: rule").used_marks == 0
+    assert plan("{gateway: {local: true}}").used_marks == OWN_MARK
+    text = """
+        routing-mark: 1
+        proxies: [{name: p, type: direct, routing-mark: 2}, {name: q, type: direct}]
+        listeners: [{name: l, type: tproxy, port: 7000, routing-mark: 4}]
+    """
+    assert plan(text).used_marks == 7

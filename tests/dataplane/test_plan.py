@@ -55,6 +55,10 @@ def test_marks_of_others_are_kept_clear_of():
     assert choose_marking([rule(mark=0xCAFE, mask=FULL_MASK)], []).mark == MARKS[0]
 
 
+def test_marks_of_our_own_sockets_are_kept_clear_of():
+    assert choose_marking([], [], MARKS[0] | MARKS[2] | 0x77).mark == MARKS[1]
+
+
 def test_our_own_rules_of_an_earlier_life_do_not_count():
     ours = rule(MARKS[0], MARKS[0], TABLES[0], PRIORITY, PROTOCOL)
     assert choose_marking([ours], []) == choose_marking([], [])

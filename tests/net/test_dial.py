@@ -9,7 +9,7 @@ import pytest
 from support.dialing import Table, dial
 from support.loopback import RelayRig
 
-from mihomo_tproxy.net.dial import Dialer
+from mihomo_tproxy.net.dial import FAST_OPEN_SYNS, Dialer
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,7 @@ def test_racing_sockets_do_not_open_fast(monkeypatch):
         option = (socket.IPPROTO_TCP, 30)
         assert fast.getsockopt(*option) == 1
         assert plain.getsockopt(*option) == 0
+        assert fast.getsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT) == FAST_OPEN_SYNS
         rig.server.accept()[0].close()
 
 
