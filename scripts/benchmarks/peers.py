@@ -9,6 +9,7 @@ warnings only in the log.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from importlib.util import find_spec
@@ -135,8 +136,14 @@ class OurGateway:
             self.rig.register_pin(Instance().pins)
         command = [sys.executable, "-m", "mihomo_tproxy", "run", "-f", str(config)]
         command += ["-d", str(directory)]
-        self._process = self.rig.gateway.start(command, env=self._env, cwd=ROOT)
+        self._process = self.rig.gateway.start(command, env=self._environment(), cwd=ROOT)
         self._process.wait_for_line("ready", READY_TIMEOUT_S)
+
+    def _environment(self) -> Mapping[str, str]:
+        """With bytecode from the second start on, as an installed gateway has it."""
+        env = {**(os.environ if self._env is None else self._env)}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        return {**env, "PYTHONPYCACHEPREFIX": str(ROOT / ".build" / "pycache")}
 
     def stop(self) -> None:
         """Ends the gateway the way a service manager does."""
