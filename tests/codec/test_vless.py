@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.packets import check_every_cut, feed_in
+from support.datagrams import check_every_cut, feed_in
 
 from mihomo_tproxy.codec.layer import Packet
 from mihomo_tproxy.codec.packet_addr import MAGIC_HOST, MAGIC_PORT
