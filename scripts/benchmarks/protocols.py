@@ -157,8 +157,8 @@ def _measure(
 ) -> None:
     """One protocol: the loads, interleaved, then memory apart.
 
-    In this order, for thousands of flows that end leave as many ports in TIME_WAIT for a minute, and
-    connect(2) to the same server searches long for a free one then.
+    In this order, for thousands of flows that end leave as many ports in TIME_WAIT for a minute,
+    and connect(2) to the same server searches long for a free one then.
     """
     with ExitStack() as stack:
         for contender in contenders:
