@@ -68,9 +68,19 @@ async def _sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.write(f"{count} {digest.hexdigest()}\n".encode())
 
 
+_stalled: set[asyncio.Task[None] | None] = set()
+"""Those who sit still. The loop knows tasks only weakly: one that waits for nobody else, on a
+connection that is not read, would be garbage to the collector."""
+
+
 async def _stall(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.transport.pause_reading()  # type: ignore[attr-defined]
-    await asyncio.Event().wait()
+    task = asyncio.current_task()
+    _stalled.add(task)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        _stalled.discard(task)
 
 
 async def _reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import socket
 
@@ -119,3 +120,13 @@ def test_stun_answers_with_the_sender_or_from_elsewhere():
 def test_every_service_has_a_port():
     assert set(servers.SERVICES) | {"stun"} == set(serving.PORTS)
     assert socket.has_ipv6
+
+
+async def test_a_stalled_connection_is_held_whatever_the_collector_does():
+    async with connected("stall") as (reader, _writer):
+        await asyncio.sleep(0.05)
+        gc.collect()
+        await asyncio.sleep(0.05)
+        assert not reader.at_eof()
+        (stalled,) = servers._stalled
+        stalled.cancel()
