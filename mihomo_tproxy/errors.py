@@ -8,6 +8,8 @@
     ├── WorkerFailed         a relay worker did not come up or does not stay up
     └── RigError             the test rig could not be built
 
+    NeedsAddress             a rule needs the address of a flow that has a name only
+
     ProtocolError            a peer and we do not understand each other; ends one flow
     ├── LocalProtocolError   what we were asked to say cannot be said in the protocol
     └── RemoteProtocolError  the peer broke the protocol, or speaks another one
@@ -83,6 +85,10 @@ class RigError(GatewayError):
     """The test rig could not be built or used."""
 
     exit_code = 5
+
+
+class NeedsAddress(Exception):
+    """A rule needs the address of a flow that has a name only. See `rule.engine`."""
 
 
 class ProtocolError(Exception):

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mihomo_tproxy.config.proxies import BUILT_IN, RESERVED
+from mihomo_tproxy.config.proxies import RESERVED
 from mihomo_tproxy.config.report import did_you_mean
 from mihomo_tproxy.config.section import scalar_text
 from mihomo_tproxy.rule.registry import parse_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mihomo_tproxy.config.section import Section
-    from mihomo_tproxy.config.specs.base import ProxySpec
     from mihomo_tproxy.config.yaml import Value
     from mihomo_tproxy.model.interfaces import Rule
+    from mihomo_tproxy.rule.context import RuleContext
 
 
-def parse_rules(section: Section, proxies: tuple[ProxySpec, ...]) -> tuple[Rule, ...]:
+def parse_rules(
+    section: Section, targets: Collection[str], context: RuleContext
+) -> tuple[Rule, ...]:
     """The rules of the top-level section; what is wrong is reported."""
-    targets = {*BUILT_IN, *(proxy.name for proxy in proxies)}
     groups = _group_names(section.take("proxy-groups"))
     rules: list[Rule] = []
     for path, line in section.texts("rules"):
         try:
-            rule = parse_rule(line)
+            rule = parse_rule(line, context)
         except ValueError as error:
             section.report.problem(path, str(error))
             continue
@@ -34,7 +37,7 @@ def parse_rules(section: Section, proxies: tuple[ProxySpec, ...]) -> tuple[Rule,
     return tuple(rules)
 
 
-def _missing(target: str, targets: set[str], groups: set[str]) -> str:
+def _missing(target: str, targets: Collection[str], groups: set[str]) -> str:
     if target in RESERVED:
         return f"target {target!r} is not supported by this version"
     if target in groups:

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mihomo_tproxy.config.specs.geo import GeoSpec
 from mihomo_tproxy.config.specs.listener import AccessSpec
 from mihomo_tproxy.model.enums import TunnelMode
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.specs.base import ProxySpec
+    from mihomo_tproxy.config.specs.group import GroupSpec
     from mihomo_tproxy.config.specs.listener import ListenerSpec
+    from mihomo_tproxy.config.specs.provider import ProxyProviderSpec, RuleProviderSpec
     from mihomo_tproxy.model.interfaces import Rule
 
 
@@ -103,6 +106,19 @@ class Config:
     """Outgoing interface; "" leaves the choice to the routes."""
     rules: tuple[Rule, ...] = ()
     proxies: tuple[ProxySpec, ...] = ()
+    groups: tuple[GroupSpec, ...] = ()
+    """Those of the file, then GLOBAL if the file has none of that name."""
+    proxy_providers: tuple[ProxyProviderSpec, ...] = ()
+    provider_proxies: tuple[ProxySpec, ...] = ()
+    """What they brought, each under a name of its own."""
+    rule_providers: tuple[RuleProviderSpec, ...] = ()
+    geo: GeoSpec = field(default_factory=GeoSpec)
+    home: str = ""
+    """Absolute path of the home directory: providers, geo data, the store."""
+    store_selected: bool = True
+    """Selections of groups survive restarts."""
+    unified_delay: bool = False
+    """Delays are of a second request, without the handshakes."""
     hosts: dict[str, HostEntry] = field(default_factory=dict)
     gateway: Gateway = Gateway()
     warnings: tuple[str, ...] = ()

@@ -11,16 +11,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.access import parse_access
+from mihomo_tproxy.config.context import Context
 from mihomo_tproxy.config.gateway import parse_gateway
+from mihomo_tproxy.config.geo import parse_geo
+from mihomo_tproxy.config.groups import parse_groups
 from mihomo_tproxy.config.hosts import parse_hosts
 from mihomo_tproxy.config.listeners import parse_listeners
-from mihomo_tproxy.config.proxies import parse_proxies
+from mihomo_tproxy.config.proxies import BUILT_IN, parse_proxies
 from mihomo_tproxy.config.proxies.common import MAX_MARK, parse_interface
+from mihomo_tproxy.config.proxy_providers import parse_proxy_providers
 from mihomo_tproxy.config.report import Report
+from mihomo_tproxy.config.rule_providers import parse_rule_providers
 from mihomo_tproxy.config.rules import parse_rules
 from mihomo_tproxy.config.schema import Config, LogLevel
 from mihomo_tproxy.config.section import Section, describe
 from mihomo_tproxy.errors import ConfigError, Problem
+from mihomo_tproxy.geo.data import GeoData
 from mihomo_tproxy.model.address import address_key, address_text
 from mihomo_tproxy.model.enums import TunnelMode
 
@@ -37,15 +43,15 @@ IGNORED_KEYS: Final = frozenset(
         *("geo-auto-update", "geo-update-interval", "geodata-loader", "geodata-mode"),
         *("geosite-matcher", "geox-url", "global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
-        *("ntp", "profile", "proxy-groups", "proxy-providers", "rule-providers", "secret"),
+        *("ntp", "proxy-groups", "proxy-providers", "rule-providers", "secret"),
         *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
-        *("tunnels", "unified-delay", "vmess-config"),
+        *("tunnels", "vmess-config"),
     }
 )
 """mihomo's top-level keys (1.19) that do nothing here."""
 
 
-def parse_document(document: Document) -> Config:
+def parse_document(document: Document, home: str = "") -> Config:
     """The configuration of a document.
 
     Raises:
@@ -57,7 +63,7 @@ def parse_document(document: Document) -> Config:
         found = describe(document.value)
         wrong = Problem("", f"expected a mapping, found {found}", document.line(""))
         raise ConfigError([*document.problems, wrong])
-    report = Report(document)
+    report = Report(document, home)
     config = _parse(report, Section(report, "", document.value))
     problems = [*document.problems, *report.problems]
     if problems:
@@ -67,7 +73,13 @@ def parse_document(document: Document) -> Config:
 
 def _parse(report: Report, section: Section) -> Config:
     proxies = parse_proxies(section)
-    rules = parse_rules(section, proxies)
+    providers = parse_proxy_providers(section, proxies)
+    groups = parse_groups(section, proxies, providers)
+    geo = parse_geo(section)
+    geo_data = GeoData(report.home, geo)
+    rule_providers = parse_rule_providers(section)
+    names = [*(proxy.name for proxy in proxies), *(group.name for group in groups)]
+    rules = parse_rules(section, {*BUILT_IN, *names}, Context(geo_data, rule_providers))
     hosts = parse_hosts(report, section.take("hosts"))
     allow_lan = section.boolean("allow-lan", False)
     bind_address = _bind_address(section)
@@ -83,11 +95,28 @@ def _parse(report: Report, section: Section) -> Config:
         interface_name=parse_interface(section),
         rules=rules,
         proxies=proxies,
+        groups=groups,
+        proxy_providers=providers.specs,
+        provider_proxies=providers.proxies,
+        rule_providers=rule_providers.specs,
+        geo=replace(geo, needed=tuple(sorted(geo_data.needed))),
+        home=report.home,
+        store_selected=_store_selected(report, section),
+        unified_delay=section.boolean("unified-delay", False),
         hosts=hosts,
         gateway=parse_gateway(report, section.take("gateway")),
     )
     _warn_unused(report, section)
     return replace(values, warnings=tuple(report.warnings))
+
+
+def _store_selected(report: Report, section: Section) -> bool:
+    profile = Section(report, "profile", section.take("profile"))
+    stored = profile.boolean("store-selected", True)
+    if profile.boolean("store-fake-ip", False):
+        report.warning("profile.store-fake-ip", "ignored: this version has no fake-ip")
+    profile.warn_unknown()
+    return stored
 
 
 def _bind_address(section: Section) -> str:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mihomo_tproxy.matcher.cidr import Prefix
 
@@ -23,12 +23,27 @@ class CidrSet:
     def __init__(self, prefixes: Iterable[Prefix] = ()) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
-        for first, last in sorted((prefix.key, prefix.last) for prefix in prefixes):
-            if self._ends and first <= self._ends[-1] + 1:
-                self._ends[-1] = max(self._ends[-1], last)
+        self._join(sorted((prefix.key, prefix.last) for prefix in prefixes))
+
+    @classmethod
+    def of_ranges(cls, ranges: Iterable[tuple[int, int]]) -> CidrSet:
+        """The union of ranges of keys, both ends included, in any order."""
+        union = cls()
+        union._join(sorted(ranges))
+        return union
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The disjoint ranges, ascending, both ends included."""
+        return zip(self._starts, self._ends, strict=True)
+
+    def _join(self, ordered: Iterable[tuple[int, int]]) -> None:
+        starts, ends = self._starts, self._ends
+        for first, last in ordered:
+            if ends and first <= ends[-1] + 1:
+                ends[-1] = max(ends[-1], last)
             else:
-                self._starts.append(first)
-                self._ends.append(last)
+                starts.append(first)
+                ends.append(last)
 
     def __contains__(self, key: int) -> bool:
         place = bisect_right(self._starts, key) - 1

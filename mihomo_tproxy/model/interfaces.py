@@ -21,8 +21,21 @@ class Rule(Protocol):
     fields: int
     """The fields (`model.fields`) the match looks at."""
 
+    resolves: bool
+    """Whether it may ask for the address of a flow that only has a name."""
+
     def match(self, metadata: Metadata) -> bool:
-        """Whether the rule applies to the flow. Pure: same metadata, same answer."""
+        """Whether the rule applies to the flow. Same metadata, same answer.
+
+        Raises:
+            NeedsAddress: the answer depends on an address that was not asked for yet.
+        """
+
+    def decide(self, metadata: Metadata) -> str:
+        """The target for the flow, "" when the rule does not apply; raises as `match` does."""
+
+    def targets(self) -> tuple[str, ...]:
+        """Every target `decide` can name."""
 
 
 class RuleEngine(Protocol):

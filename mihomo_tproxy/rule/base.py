@@ -2,6 +2,9 @@
 
 Invariant: `match` reads of the metadata nothing but what `fields` names. The verdicts the kernel
 caches are only right because of it (`rule.engine`).
+
+Two bases are known to the engine by their contents, not by `match`: `rule.domain_list` (names)
+and `rule.address` (addresses). Everything else is asked one by one.
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ class BaseRule:
 
     __slots__ = ("fields", "kind", "payload", "target")
 
+    resolves: bool = False
+    """Whether `match` may ask for the address of a flow that only has a name (`Metadata.address`);
+    a rule that can has DST_ADDR among its fields."""
+
     def __init__(self, kind: str, payload: str, target: str, fields: int) -> None:
         self.kind = kind
         self.payload = payload
@@ -24,8 +31,20 @@ class BaseRule:
         self.fields = fields
 
     def match(self, metadata: Metadata) -> bool:
-        """Whether the rule applies to the flow."""
+        """Whether the rule applies to the flow.
+
+        Raises:
+            NeedsAddress: the answer depends on an address that was not asked for yet.
+        """
         raise NotImplementedError
+
+    def decide(self, metadata: Metadata) -> str:
+        """The target for the flow, "" when the rule does not apply. See `match`."""
+        return self.target if self.match(metadata) else ""
+
+    def targets(self) -> tuple[str, ...]:
+        """Every target `decide` can name."""
+        return (self.target,)
 
     def __repr__(self) -> str:
         return ",".join(part for part in (self.kind, self.payload, self.target) if part)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mihomo_tproxy.rule.context import NoContext
 from mihomo_tproxy.rule.domain import Domain
 from mihomo_tproxy.rule.domain_keyword import DomainKeyword
 from mihomo_tproxy.rule.domain_regex import DomainRegex
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mihomo_tproxy.model.interfaces import Rule
+    from mihomo_tproxy.rule.context import RuleContext
 
 KINDS: Final[dict[str, Callable[[str, str, str, frozenset[str]], Rule]]] = {
     "DOMAIN": Domain,
@@ -74,9 +76,14 @@ OTHER_KINDS: Final = frozenset(
 _COMMAS_IN_PAYLOAD: Final = frozenset({"DOMAIN-REGEX"})
 _SOURCE_OPTION: Final = frozenset({"IP-CIDR", "IP-CIDR6", "SRC-IP-CIDR"})
 
+_NOTHING: Final = NoContext()
 
-def parse_rule(line: str) -> Rule:
+
+def parse_rule(line: str, context: RuleContext = _NOTHING) -> Rule:
     """The rule of one line. Whether its target exists is the caller's business.
+
+    Args:
+        context: where lists are found that the rule names.
 
     Raises:
         ValueError: not a rule, or not one this version knows; the text says why.

@@ -1,0 +1,1 @@
+"""Proxy groups: outbounds that pick another one for each flow."""

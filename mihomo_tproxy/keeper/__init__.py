@@ -1,0 +1,1 @@
+"""The process beside the relays: health checks, downloads, what survives a restart."""
