@@ -181,7 +181,7 @@ class Internet:
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
-        everywhere = {"host": ["0.0.0.0", "::"], "port": ANYWHERE}  # noqa: S104 - inside a rig
+        everywhere = {"host": ["0.0.0.0", "::"], "port": ANYWHERE}
         self._servers = [await asyncio.start_server(_answer_direct, **everywhere)]
         self._transports: list[asyncio.BaseTransport] = []
         for host in everywhere["host"]:

@@ -53,7 +53,7 @@ _MIHOMO: Final[dict[str, Any]] = {
     "profile": {"store-selected": False, "store-fake-ip": False},
 }
 
-_OURS: Final[dict[str, Any]] = {"log-level": "debug"}
+_OURS: Final[dict[str, Any]] = {"log-level": "info"}
 
 
 class Decided(NamedTuple):

@@ -53,3 +53,9 @@ ASNS: Final = {
     "13335": ("1.1.1.1", "104.16.0.1", "2606:4700::1111", "1.2.3.4"),
     "4134": ("202.96.128.86", "114.114.114.114"),
 }
+
+PASSING: Final = frozenset({"PASS", "passing"})
+WITHOUT_DATAGRAMS: Final = frozenset(
+    {*WITHOUT_UDP, "streams", "deeper", "url-test", "filtered"},
+)
+"""Targets that a UDP flow passes over."""
