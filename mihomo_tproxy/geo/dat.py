@@ -60,7 +60,9 @@ class DatFile:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._entries = dict(_entries(content))
+        self._entries: dict[str, tuple[int, int]] = {}
+        for name, place in _entries(content):
+            self._entries.setdefault(name, place)
 
     @property
     def names(self) -> list[str]:

@@ -74,7 +74,11 @@ class GeoData:
             return DomainSet()
         if name not in file:
             raise ValueError(f"{path} has no list {name!r}{did_you_mean(name, file.names)}")
-        domains, skipped = file.sites(name, tuple(attribute for attribute in rest if attribute))
+        attributes = tuple(attribute for attribute in rest if attribute)
+        found = self._usable("geosite", path, lambda: file.sites(name, attributes))
+        if found is None:
+            return DomainSet()
+        domains, skipped = found
         self._count_skipped(path, name, skipped)
         if not len(domains):
             self.warnings.append(f"geosite {wanted!r} matches nothing: no name in {path} is on it")
@@ -93,7 +97,10 @@ class GeoData:
             return CidrSet()
         if name not in file:
             raise ValueError(f"{path} has no list {name!r}{did_you_mean(name, file.names)}")
-        ranges, skipped = file.ranges(name)
+        found = self._usable("geoip", path, lambda: file.ranges(name))
+        if found is None:
+            return CidrSet()
+        ranges, skipped = found
         self._count_skipped(path, name, skipped)
         if code == name:
             return ranges

@@ -150,7 +150,7 @@ class Database:
                     parents[value] = place
                     seen += 1
         shared = count - parents.count(_NO_PARENT) != seen
-        if shared or parents[0] != _NO_PARENT:
+        if shared or parents[0] != _NO_PARENT or (links and v4_root == 0):
             raise ValueError("its search tree is no tree")
         self._parents = parents
         self._prefixes = {0: (0, 0)}
