@@ -40,8 +40,7 @@ IGNORED_KEYS: Final = frozenset(
         *("external-controller-pipe", "external-controller-routing-mark"),
         *("external-controller-tls", "external-controller-unix", "external-doh-server"),
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
-        *("geo-auto-update", "geo-update-interval", "geodata-loader", "geodata-mode"),
-        *("geosite-matcher", "geox-url", "global-client-fingerprint", "global-ua"),
+        *("global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
         *("ntp", "proxy-groups", "proxy-providers", "rule-providers", "secret"),
         *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
@@ -80,6 +79,8 @@ def _parse(report: Report, section: Section) -> Config:
     rule_providers = parse_rule_providers(section)
     names = [*(proxy.name for proxy in proxies), *(group.name for group in groups)]
     rules = parse_rules(section, {*BUILT_IN, *names}, Context(geo_data, rule_providers))
+    for warning in geo_data.warnings:
+        report.general_warning(warning)
     hosts = parse_hosts(report, section.take("hosts"))
     allow_lan = section.boolean("allow-lan", False)
     bind_address = _bind_address(section)
