@@ -42,7 +42,7 @@ IGNORED_KEYS: Final = frozenset(
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
         *("global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
-        *("ntp", "proxy-groups", "proxy-providers", "rule-providers", "secret"),
+        *("ntp", "proxy-groups", "proxy-providers", "secret"),
         *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
         *("tunnels", "vmess-config"),
     }
