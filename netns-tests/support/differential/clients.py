@@ -72,6 +72,13 @@ def _open(rig: Rig, flow: Flow, kind: socket.SocketKind, port: int) -> socket.so
     return sock
 
 
+def _gateway(rig: Rig, flow: Flow) -> str:
+    """The gateway's address in the client's network, from which mihomo answers datagrams."""
+    mine = ipaddress.ip_address(rig.clients[flow.client].address(flow.version))
+    network = ipaddress.ip_network((mine, 24 if flow.version == 4 else 64), strict=False)
+    return str(network[1])
+
+
 def encode_address(host: str, port: int) -> bytes:
     """The SOCKS5 form of a destination, a name as the client writes it."""
     try:
@@ -138,7 +145,7 @@ async def _tcp(rig: Rig, flow: Flow) -> Outcome:
             await loop.sock_connect(sock, (flow.host, flow.port))
         else:
             listener = LISTENERS[flow.listener]
-            await loop.sock_connect(sock, (rig.gateway.address(flow.version), listener.port))
+            await loop.sock_connect(sock, (_gateway(rig, flow), listener.port))
             if listener.http:
                 await _connect_http(sock, flow)
             else:
@@ -157,7 +164,7 @@ async def _udp(rig: Rig, flow: Flow) -> Outcome:
             await loop.sock_connect(sock, (flow.host, flow.port))
             await loop.sock_sendall(sock, b"hello")
             return _outcome((await loop.sock_recv(sock, 2048)).decode())
-        gateway = rig.gateway.address(flow.version)
+        gateway = _gateway(rig, flow)
         await loop.sock_connect(control, (gateway, LISTENERS[flow.listener].port))
         anywhere = encode_address("0.0.0.0" if flow.version == 4 else "::", 0)
         port = await _request(control, flow, 3, anywhere)

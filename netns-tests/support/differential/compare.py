@@ -52,15 +52,18 @@ def compare(rig: Rig, internet: Internet, file: RuleFile, home: Path) -> list[Co
     for flow in file.flows:
         said, rule = decided[keys[flow]], engine.rule(flow)
         same_rule = rule in said.rules if said.rules else rule is None
-        same_way = _same(file, theirs[flow], ours[flow])
+        same_way = _same_way(file, flow, theirs[flow], ours[flow])
         compared.append(
             Compared(flow, said, theirs[flow], ours[flow], rule, same_rule and same_way)
         )
     return compared
 
 
-def _same(file: RuleFile, theirs: Outcome, ours: Outcome) -> bool:
-    return ours.answer in file.members(theirs.answer) and ours.asked == theirs.asked
+def _same_way(file: RuleFile, flow: Flow, theirs: Outcome, ours: Outcome) -> bool:
+    # mihomo resolves names of datagrams by itself; for us the proxy does unless a rule asked.
+    by_name = f"{flow.host.rstrip('.')} {flow.port}"
+    asked = {theirs.asked, by_name} if flow.network == "udp" else {theirs.asked}
+    return ours.answer in file.members(theirs.answer) and ours.asked in asked
 
 
 def describe(file: RuleFile, each: Compared) -> str:

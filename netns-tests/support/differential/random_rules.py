@@ -174,6 +174,15 @@ def _asn(source: Pieces, kind: str) -> Piece:
     return _resolving(source, kind, name, list(ASNS[name]))
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def edges(prefix: str) -> list[str]:
     """The first and last address of a prefix, and those beside it."""
     network = ipaddress.ip_network(prefix)

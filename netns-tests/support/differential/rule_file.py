@@ -22,6 +22,7 @@ from support.differential.random_rules import (
     Aim,
     Piece,
     Pieces,
+    is_address,
 )
 from support.differential.rule_sets import RuleSets
 from support.differential.world import GROUPS, MEMBERS, PROXIES
@@ -165,6 +166,9 @@ class RuleFile:
         host = aim.get("host") or (
             self.pieces.name() if random.random() < 0.7 else self.pieces.address()
         )
+        if network == "udp" and not is_address(host):
+            # Without an address mihomo drops it, whatever the rules say.
+            self.pieces.resolves(host.rstrip("."), self.pieces.address())
         port = self._source_port(network, aim.get("source_port"))
         user = aim.get("user") or random.choice(list(PASSWORDS))
         return Flow(
