@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from mihomo_tproxy.errors import NeedsAddress
 from mihomo_tproxy.model.enums import InboundType, Network, Verdict
 from mihomo_tproxy.model.metadata import Metadata
+from mihomo_tproxy.net.resolve import first_address
 from mihomo_tproxy.outbound.opening import turn_away
 from mihomo_tproxy.tunnel.nat import UDP_TIMEOUT_S, NatTable
 from mihomo_tproxy.tunnel.verdicts import NullVerdictMap
@@ -120,7 +121,7 @@ class Tunnel:
 
         def on_resolved(addresses: Resolved) -> None:
             self._waiting -= 1
-            metadata.resolved = _first(addresses)
+            metadata.resolved = first_address(addresses)
             done()
 
         self._waiting += 1
@@ -176,8 +177,3 @@ class Tunnel:
 
 def _usable(outbound: Outbound, metadata: Metadata) -> bool:
     return not outbound.passes and (metadata.network is _TCP or outbound.udp)
-
-
-def _first(addresses: Resolved) -> str:
-    """The address that the rules see, as mihomo's: one of IPv4 if there is any; "" for none."""
-    return next((each for each in addresses if ":" not in each), addresses[0] if addresses else "")
