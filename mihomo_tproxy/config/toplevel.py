@@ -44,7 +44,7 @@ IGNORED_KEYS: Final = frozenset(
         *("geosite-matcher", "geox-url", "global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
         *("ntp", "proxy-groups", "proxy-providers", "rule-providers", "secret"),
-        *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
+        *("sniffer", "ss-config", "tcp-concurrent", "tls", "tuic-server", "tun"),
         *("tunnels", "vmess-config"),
     }
 )

@@ -121,7 +121,7 @@ proxies:
 rules:
   - DOMAIN-SUFIX,example.com,DIRECT
   - IP-CIDR,10.0.0.0,DIRECT
-  - GEOIP,CN,DIRECT
+  - REMATCH-NAME,CN,DIRECT
   - MATCH,Proxy
 mode: direct
 proxy-groups: [{name: Proxy, type: select, proxies: [DIRECT]}]
@@ -141,8 +141,8 @@ line 7: proxies[1].interface-name: not an interface name: 'an-interface-name-too
 (longer than 15 bytes)
 line 9: rules[0]: unknown rule kind 'DOMAIN-SUFIX', did you mean 'DOMAIN-SUFFIX'?
 line 10: rules[1]: not a CIDR: '10.0.0.0' (an address needs its length, as in 192.0.2.1/32)
-line 11: rules[2]: rule kind 'GEOIP' is not supported by this version
-line 12: rules[3]: target 'Proxy' is a proxy group, which this version does not support
+line 11: rules[2]: rule kind 'REMATCH-NAME' is not supported by this version
+line 12: rules[3]: target 'Proxy' not found
 line 13: mode: given twice, first on line 1
 line 16: hosts.a..b: not a host name: 'a..b'
 line 18: gateway.lan[0]: not an interface name: 'a/b' (no blanks, '/' or ':' allowed)

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.report import Report
     from mihomo_tproxy.config.yaml import Value
 
-BUILT_IN: Final = ("DIRECT", "REJECT", "REJECT-DROP", "GLOBAL")
+BUILT_IN: Final = ("DIRECT", "REJECT", "REJECT-DROP", "PASS", "COMPATIBLE", "GLOBAL")
 """Outbounds that need no entry."""
-RESERVED: Final = ("PASS", "COMPATIBLE")
-"""mihomo's other built-in outbounds, which this version does not have."""
 TYPES: Final = {
     "direct": "direct",
     "reject": "direct",
@@ -49,7 +47,7 @@ def parse_proxies(section: Section) -> tuple[ProxySpec, ...]:
     """The entries of `proxies` in the top-level section; what is wrong is reported."""
     specs: dict[str, ProxySpec] = {}
     paths: dict[str, str] = {}
-    names = {*BUILT_IN, *RESERVED}
+    names = {*BUILT_IN}
     for path, value in section.values("proxies"):
         spec = _parse_proxy(section.report, path, value)
         if spec.name in names:
