@@ -44,7 +44,7 @@ IGNORED_KEYS: Final = frozenset(
         *("global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
         *("ntp", "proxy-providers", "secret"),
-        *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
+        *("sniffer", "ss-config", "tcp-concurrent", "tls", "tuic-server", "tun"),
         *("tunnels", "vmess-config"),
     }
 )

@@ -8,7 +8,9 @@ from mihomo_tproxy.config import parse
 from mihomo_tproxy.errors import ConfigError
 
 
-@pytest.mark.parametrize("target", ["DIRECT", "REJECT-DROP", "GLOBAL", "PASS", "own", "grp"])
+@pytest.mark.parametrize(
+    "target", ["DIRECT", "REJECT-DROP", "GLOBAL", "PASS", "COMPATIBLE", "own", "grp"]
+)
 def test_targets(target: str) -> None:
     groups = "proxy-groups: [{name: grp, type: select, proxies: [own]}]"
     found = parse(f"proxies: [{{name: own, type: direct}}]\n{groups}\nrules: ['MATCH,{target}']")
@@ -20,12 +22,13 @@ def test_targets(target: str) -> None:
     [
         ("direct", "target 'direct' not found"),
         ("REJCT", "target 'REJCT' not found, did you mean 'REJECT'?"),
+        ("no-resolve", "the target is missing: 'no-resolve' is an option"),
     ],
 )
 def test_missing_targets(target: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(f"rules:\n  - MATCH,{target}\n")
-    assert [str(problem) for problem in caught.value.problems] == [f"line 2: rules[0]: {says}"]
+        parse(f"mode: rule\nrules:\n  - MATCH,{target}\n")
+    assert [str(problem) for problem in caught.value.problems] == [f"line 3: rules[0]: {says}"]
 
 
 def test_the_target_of_a_broken_proxy_is_no_second_problem() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mihomo_tproxy.model import fields
-from mihomo_tproxy.rule.registry import KINDS, OTHER_KINDS, parse_rule
+from mihomo_tproxy.rule.registry import KINDS, KNOWN, LISTED, LOGIC, OTHER_KINDS, parse_rule
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,9 @@ def test_reads(line: str, kind: str, payload: str, target: str, looks_at: int) -
         ("DOMAIN,,DIRECT", "it is written DOMAIN,payload,target"),
         ("DOMAIN,a,", "incomplete rule"),
         ("DOMAIN-REGEX,DIRECT", "incomplete rule"),
-        ("GEOIP,CN,DIRECT", "rule kind 'GEOIP' is not supported by this version"),
-        ("rule-set,x,DIRECT", "rule kind 'RULE-SET' is not supported by this version"),
+        ("GEOIP,CN,DIRECT", "no geoip data for 'CN'"),
+        ("rule-set,x,DIRECT", "there is no rule provider 'x'"),
+        ("rematch-name,x,DIRECT", "rule kind 'REMATCH-NAME' is not supported by this version"),
         ("DOMAIN-SUFIX,x,DIRECT", "did you mean 'DOMAIN-SUFFIX'?"),
         ("IP-CIDR,1.1.1.1,DIRECT", "needs its length"),
         ("IP-CIDR,1.1.1.1/33,DIRECT", "0 to 32"),
@@ -61,7 +62,8 @@ def test_refuses(line: str, says: str) -> None:
 
 
 def test_a_kind_is_either_built_or_refused_by_name() -> None:
-    assert not KINDS.keys() & OTHER_KINDS
+    assert not KNOWN & OTHER_KINDS
+    assert len(KNOWN) == len(KINDS) + len(LISTED) + len(LOGIC) + 2
 
 
 def test_prints_as_written() -> None:
