@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
+MESSAGE_S: Final = 5.0
+"""How long the rest of a message may take."""
 DESCRIPTORS_PER_FLOW: Final = 5
 """The four sockets of a plain HTTP request (two for any other TCP flow), and a share for UDP."""
 DESCRIPTORS_BESIDES: Final = 1024
@@ -280,6 +282,7 @@ async def _serve(control: socket.socket, index: int, pins: str, setup: Setup, im
     trim()
     send_message(control, ("ready",))
     loop.add_reader(control.fileno(), _on_control, control, worker, ended)
+    control.settimeout(MESSAGE_S)  # the loop has made it non-blocking
     await ended.wait()
     worker.close()
 

@@ -41,10 +41,9 @@ IGNORED_KEYS: Final = frozenset(
         *("external-controller-pipe", "external-controller-routing-mark"),
         *("external-controller-tls", "external-controller-unix", "external-doh-server"),
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
-        *("geo-auto-update", "geo-update-interval", "geodata-loader", "geodata-mode"),
-        *("geosite-matcher", "geox-url", "global-client-fingerprint", "global-ua"),
+        *("global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
-        *("ntp", "proxy-providers", "rule-providers", "secret"),
+        *("ntp", "proxy-providers", "secret"),
         *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
         *("tunnels", "vmess-config"),
     }
@@ -83,6 +82,8 @@ def _parse(report: Report, section: Section) -> Config:
     named = [*(proxy.name for proxy in proxies), *(group.name for group in groups)]
     targets = dict.fromkeys([*BUILT_IN, *named])
     rules = parse_rules(section, targets, Context(geo_data, rule_providers))
+    for warning in geo_data.warnings:
+        report.general_warning(warning)
     hosts = parse_hosts(report, section.take("hosts"))
     allow_lan = section.boolean("allow-lan", False)
     bind_address = _bind_address(section)
