@@ -1,4 +1,4 @@
-"""What Python's parser tells of an expression: a bound of the search's steps, a literal tail.
+"""What Python's parser tells of an expression: a bound of the search's steps, literal parts.
 
 Bound. An item has `steps`, the work to try it once from one place, and `ways`, the number of ends
 it can have from there. In a sequence, whatever comes later is tried once for each way of what came
@@ -44,13 +44,7 @@ def literal_tail(pattern: str) -> str:
 
     `(^|\\.)foo[0-9]+\\.example\\.com$` -> `example.com`.
     """
-    try:
-        parsed = _parse(pattern)
-    except (ValueError, OverflowError):
-        return ""
-    if parsed.state.flags & ~_PLAIN_FLAGS:
-        return ""
-    items = list(_flat(parsed))
+    items = _plain_items(pattern)
     if not items or items.pop() not in [(sre.AT, end) for end in _ENDS]:
         return ""
     tail: list[str] = []
@@ -61,6 +55,24 @@ def literal_tail(pattern: str) -> str:
         text = text.partition(".")[2]
     sound = text.isascii() and not text.startswith(".") and not text.endswith(".")
     return text if sound and ".." not in text else ""
+
+
+def literal_part(pattern: str) -> str:
+    """The longest text, lower-case, that stands in every match; "" if unknown."""
+    longest = run = ""
+    for operator, value in _plain_items(pattern):
+        run = run + chr(value).lower() if operator is sre.LITERAL else ""
+        longest = max(longest, run, key=len)
+    return longest if longest.isascii() else ""
+
+
+def _plain_items(pattern: str) -> list[tuple[Any, Any]]:
+    """The items that every match is made of, in order; none if that cannot be told."""
+    try:
+        parsed = _parse(pattern)
+    except (ValueError, OverflowError):
+        return []
+    return [] if parsed.state.flags & ~_PLAIN_FLAGS else list(_flat(parsed))
 
 
 def _parse(pattern: str) -> Any:

@@ -8,7 +8,8 @@ expression, is small; else to RE2; else, if only `re` can read it, to `re` with 
 What then is left is refused. Invariant: no search takes more than `MAX_STEPS` steps, some ten
 milliseconds; nearly all take less than a microsecond.
 
-An expression is pickled as its text and compiled when it is first asked.
+An expression is pickled as its text and compiled when it is first asked. Most never are: a text
+that lacks the literal part of an expression needs no engine.
 """
 
 from __future__ import annotations
@@ -27,19 +28,23 @@ _RE2_MEMORY: Final = 1 << 18
 
 
 class Expression:
-    """One expression, searched for anywhere in a text. Picklable."""
+    """One expression, searched for anywhere in a lower-case text. Picklable."""
 
-    __slots__ = ("_find", "_linear", "pattern")
+    __slots__ = ("_find", "_linear", "_part", "pattern")
 
     def __init__(self, pattern: str) -> None:
         """Raises: ValueError: no expression, or one whose time nothing bounds."""
         self.pattern = pattern
         self._linear = False
+        self._part = ""
         self._find: Callable[[str], object | None] | None = None
         if len(pattern) > MAX_PATTERN:
             raise ValueError(f"expression of {len(pattern)} characters, at most {MAX_PATTERN}")
         if _subtracts(pattern):
             raise ValueError(f"expression {pattern!r}: a class within a class is not supported")
+        # Only where expressions are made, not where they are used.
+        from mihomo_tproxy.matcher.backtracking import literal_part
+
         try:
             bound, why = _bound(pattern)
         except OverflowError as error:
@@ -52,10 +57,11 @@ class Expression:
                 if bound > MAX_STEPS:
                     why = why or f"it can take too long, and {error}"
                     raise ValueError(f"bad expression {pattern!r}: {why}") from None
+        self._part = literal_part(pattern)
 
     def search(self, text: str, /) -> object | None:
         """Something if the expression is found in the text, else None."""
-        if len(text) > MAX_TEXT:
+        if self._part not in text or len(text) > MAX_TEXT:
             return None
         find = self._find
         if find is None:
@@ -63,17 +69,16 @@ class Expression:
             find = self._find = compiler(self.pattern)
         return find(text)
 
-    def __getstate__(self) -> tuple[str, bool]:
-        return self.pattern, self._linear
+    def __getstate__(self) -> tuple[str, str, bool]:
+        return self.pattern, self._part, self._linear
 
-    def __setstate__(self, state: tuple[str, bool]) -> None:
-        self.pattern, self._linear = state
+    def __setstate__(self, state: tuple[str, str, bool]) -> None:
+        self.pattern, self._part, self._linear = state
         self._find = None
 
 
 def _bound(pattern: str) -> tuple[float, str]:
     """The steps Python's engine may take, and why it cannot read the expression, or ""."""
-    # Only where expressions are made, not where they are used.
     from mihomo_tproxy.matcher.backtracking import steps
 
     try:

@@ -67,4 +67,4 @@ class ProcessRegex(_Process):
         self.expression = Expression(payload)
 
     def match(self, metadata: Metadata) -> bool:
-        return self.expression.search(self._subject(metadata)) is not None
+        return self.expression.search(self._subject(metadata).lower()) is not None

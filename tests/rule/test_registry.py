@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mihomo_tproxy.model import fields
-from mihomo_tproxy.rule.registry import KINDS, KNOWN, LISTED, LOGIC, OTHER_KINDS, parse_rule
+from mihomo_tproxy.rule.registry import (
+    KINDS,
+    KNOWN,
+    LISTED,
+    LOGIC,
+    OTHER_KINDS,
+    parse_condition,
+    parse_rule,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +81,25 @@ def test_a_kind_is_either_built_or_refused_by_name() -> None:
 def test_prints_as_written() -> None:
     assert repr(parse_rule("dst-port, 80 ,out")) == "DST-PORT,80,out"
     assert repr(parse_rule("MATCH,out")) == "MATCH,out"
+
+
+TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=60)
+PARTS = st.lists(
+    st.one_of(TEXT, st.sampled_from(["(", ")", "((", "))", "src", "no-resolve", "80", "::1/8"])),
+    max_size=8,
+)
+
+
+@given(st.one_of(st.sampled_from(sorted(KNOWN)), TEXT), PARTS)
+def test_any_text_is_a_rule_or_a_value_error(kind: str, parts: list[str]) -> None:
+    line = ",".join([kind, *parts])
+    with suppress(ValueError):
+        assert parse_rule(line).kind in KNOWN
+    with suppress(ValueError):
+        assert parse_condition(line, "out").target == "out"
+
+
+def test_targets_options_and_kinds_are_shared() -> None:
+    first, second = (parse_rule(f"IP-CIDR,10.0.0.{n}/32,ta{'rget'},no-resolve") for n in (1, 2))
+    assert first.target is second.target
+    assert first.kind is second.kind
