@@ -8,9 +8,12 @@ prefixes that make up the rest of it.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.model.address import V4_BITS, V4_MAPPED, address_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEY_BITS: Final = 128
 
@@ -86,6 +89,15 @@ def masked(key: int, length: int) -> Prefix:
 def contains(outer: Prefix, inner: Prefix) -> bool:
     """Whether every key of `inner` is one of `outer`."""
     return outer.length <= inner.length and masked(inner.key, outer.length) == outer
+
+
+def prefixes_of(first: int, last: int) -> Iterator[Prefix]:
+    """The fewest prefixes that make up a range of keys, both ends included."""
+    while first <= last:
+        room = (first & -first).bit_length() - 1 if first else KEY_BITS
+        bits = min(room, (last - first + 1).bit_length() - 1)
+        yield Prefix(first, KEY_BITS - bits)
+        first += 1 << bits
 
 
 def _parse_length(text: str, length_text: str, limit: int) -> int:

@@ -95,11 +95,11 @@ class Chain:
         self._outbound = outbounds.get(self._name)
 
     def __call__(self) -> Outbound:
-        """The outbound.
+        """The outbound, of a group the one it picks now.
 
         Raises:
             LocalProtocolError: there is none.
         """
         if self._outbound is None:
             raise LocalProtocolError("no-dialer-proxy", f"there is no outbound {self._name!r}")
-        return self._outbound
+        return self._outbound.pick(None)

@@ -9,7 +9,7 @@ from mihomo_tproxy.config.specs.base import ProxySpec
 from mihomo_tproxy.outbound.direct import Direct
 from mihomo_tproxy.outbound.modules import module_of
 from mihomo_tproxy.outbound.registry import OutboundRegistry
-from mihomo_tproxy.outbound.reject import Reject, RejectDrop
+from mihomo_tproxy.outbound.reject import Pass, Reject, RejectDrop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,9 +24,11 @@ def build_outbounds(specs: Iterable[ProxySpec], env: OutboundEnv) -> OutboundReg
     registry = OutboundRegistry(
         [
             _direct(ProxySpec("DIRECT", "direct"), env),
+            _direct(ProxySpec("COMPATIBLE", "direct"), env),
             _direct(ProxySpec("GLOBAL", "direct"), env),
             Reject(context.tracker, env.unreachable),
             RejectDrop(context.reactor, context.tracker),
+            Pass(context.tracker),
         ]
     )
     for spec in specs:
