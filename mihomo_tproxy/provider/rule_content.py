@@ -116,10 +116,10 @@ def _ranges(lines: Iterable[str], refused: _Refused) -> CidrSet:
 
 def _classical(lines: Iterable[str], refused: _Refused) -> tuple[str, ...]:
     rules: list[str] = []
+    read = ClassicalReader().read
     for line in lines:
         try:
-            rule = normal_line(line)
-            rules.append(normal_line(line))
+            rules.append(read(line))
         except ValueError as error:
             refused.add(line, error)
     return tuple(rules)

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mihomo_tproxy.matcher.cidr import EVERYTHING, Prefix, contains, masked, parse_cidr, parse_ranges
+from mihomo_tproxy.matcher.cidr import (
+    EVERYTHING,
+    Prefix,
+    contains,
+    masked,
+    parse_cidr,
+    parse_ranges,
+)
 from mihomo_tproxy.matcher.cidr_set import CidrSet
 from mihomo_tproxy.model.address import V4_MAPPED, address_key
 
