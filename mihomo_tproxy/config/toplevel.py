@@ -43,7 +43,7 @@ IGNORED_KEYS: Final = frozenset(
         *("geo-auto-update", "geo-update-interval", "geodata-loader", "geodata-mode"),
         *("geosite-matcher", "geox-url", "global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
-        *("ntp", "proxy-groups", "proxy-providers", "rule-providers", "secret"),
+        *("ntp", "proxy-groups", "rule-providers", "secret"),
         *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
         *("tunnels", "vmess-config"),
     }
