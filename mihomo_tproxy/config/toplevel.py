@@ -43,7 +43,7 @@ IGNORED_KEYS: Final = frozenset(
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
         *("global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
-        *("ntp", "proxy-providers", "secret"),
+        *("ntp", "secret"),
         *("sniffer", "ss-config", "tcp-concurrent", "tls", "tuic-server", "tun"),
         *("tunnels", "vmess-config"),
     }
