@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.codec import socks5
 from mihomo_tproxy.codec.address import SOCKS_IPV4, SOCKS_IPV6, SOCKS_NAME, encode_socks_address
-from mihomo_tproxy.errors import ProtocolError
+from mihomo_tproxy.errors import NeedsAddress, ProtocolError
 from mihomo_tproxy.inbound.handshake import READABLE, Farewell
 from mihomo_tproxy.model.enums import InboundType, Network
 from mihomo_tproxy.net.reactor import NEVER
@@ -27,6 +27,7 @@ from mihomo_tproxy.net.sockopt import cause_of, socket_address
 
 if TYPE_CHECKING:
     from mihomo_tproxy.inbound.inbound import Inbound
+    from mihomo_tproxy.model.metadata import RequestMetadata
     from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.net.tracker import Traffic
     from mihomo_tproxy.outbound.base import Outbound, PacketLink
@@ -37,6 +38,10 @@ DESTINATION_LIMIT: Final = 256
 REMOTE_LIMIT: Final = 1024
 """Remotes whose header is remembered."""
 TURN_DATAGRAMS: Final = 64
+WAITING_NAMES: Final = 16
+"""Names of one client that are looked up at a time, since a rule asks for their addresses."""
+WAITING_DATAGRAMS: Final = 16
+"""Datagrams to each of them that wait meanwhile."""
 _KEY_AT: Final = 2
 """The key of a destination is its header from the fragment number on."""
 _MIN_DATAGRAM: Final = 7
@@ -65,7 +70,7 @@ class Association:
 
     __slots__ = (
         *("_client", "_destinations", "_headers", "_heard", "_inbound", "_links", "_peer"),
-        *("_replies", "_round", "_sock", "_source", "_user", "deadline"),
+        *("_replies", "_round", "_sock", "_source", "_user", "_waiting", "deadline"),
     )
 
     def __init__(
@@ -93,6 +98,8 @@ class Association:
         self._heard = 0.0
         self._links: dict[Outbound, PacketLink] = {}
         self._replies = inbound.tracker.traffic("", Network.UDP)
+        self._waiting: dict[bytes, list[bytes]] = {}
+        """Datagrams to destinations that are not decided yet."""
         self._round = 0
         self.deadline = NEVER
         reactor = inbound.reactor
@@ -228,6 +235,13 @@ class Association:
     def _open(self, header: bytes, data: memoryview) -> Destination | None:
         """Ask the rules about a destination; None when they, or the datagram, do not let it."""
         inbound = self._inbound
+        queue = self._waiting.get(header)
+        if queue is not None:
+            if len(queue) < WAITING_DATAGRAMS:
+                queue.append(bytes(data))
+            else:
+                inbound.tracker.count("udp-name-queue-full")
+            return None
         try:
             host, port, offset = socks5.parse_udp(data)
             metadata = inbound.metadata(
@@ -236,7 +250,17 @@ class Association:
         except ProtocolError as error:
             inbound.tracker.count(error.cause)
             return None
-        outbound = inbound.tunnel.decide(metadata)
+        return self._decide(header, metadata, offset, data)
+
+    def _decide(
+        self, header: bytes, metadata: RequestMetadata, offset: int, data: memoryview
+    ) -> Destination | None:
+        inbound = self._inbound
+        try:
+            outbound = inbound.tunnel.decide(metadata)
+        except NeedsAddress:
+            self._wait(header, metadata, offset, data)
+            return None
         if outbound is None:
             inbound.tracker.count("no-outbound")
             return None
@@ -245,13 +269,33 @@ class Association:
             return None
         if len(self._destinations) >= DESTINATION_LIMIT:
             self._forget(next(iter(self._destinations)))
-        address = socket_address(metadata.destination or metadata.host, port)
+        host = metadata.destination or metadata.host
+        address = socket_address(host, metadata.destination_port)
         traffic = inbound.tracker.traffic(outbound.name, Network.UDP)
         destination = Destination(address, offset, link, traffic)
         inbound.tracker.session_opened(traffic)
         self._destinations[header] = destination
         self.deadline = min(self.deadline, inbound.reactor.now + inbound.tunnel.nat.udp_timeout_s)
         return destination
+
+    def _wait(
+        self, header: bytes, metadata: RequestMetadata, offset: int, data: memoryview
+    ) -> None:
+        """The rules ask for the destination's address: datagrams to it wait, a few."""
+        inbound = self._inbound
+
+        def decide() -> None:
+            queue = self._waiting.pop(header, [])
+            if self._client is None or not queue:
+                return
+            if self._decide(header, metadata, offset, memoryview(queue[0])) is not None:
+                for each in queue:
+                    self._forward(memoryview(each))
+
+        self._waiting[header] = [bytes(data)]
+        if len(self._waiting) > WAITING_NAMES or not inbound.tunnel.resolve(metadata, decide):
+            del self._waiting[header]
+            inbound.tracker.count("resolve-limit")
 
     def _link_to(self, outbound: Outbound) -> PacketLink | None:
         link = self._links.get(outbound)

@@ -131,7 +131,9 @@ class Tunnel:
         """Close the UDP associations; TCP flows end with the reactor."""
         self.nat.close()
 
-    def _handle_later(self, client: SocketType, metadata: Metadata, answer: Answer | None) -> None:
+    def _handle_later(
+        self, client: SocketType, metadata: RequestMetadata, answer: Answer | None
+    ) -> None:
         def again() -> None:
             self.handle_request(client, metadata, answer)
 

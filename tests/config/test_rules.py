@@ -8,26 +8,24 @@ from mihomo_tproxy.config import parse
 from mihomo_tproxy.errors import ConfigError
 
 
-@pytest.mark.parametrize("target", ["DIRECT", "REJECT", "REJECT-DROP", "GLOBAL", "own"])
+@pytest.mark.parametrize("target", ["DIRECT", "REJECT-DROP", "GLOBAL", "PASS", "own", "grp"])
 def test_targets(target: str) -> None:
-    found = parse(f"proxies: [{{name: own, type: direct}}]\nrules: ['MATCH,{target}']")
+    groups = "proxy-groups: [{name: grp, type: select, proxies: [own]}]"
+    found = parse(f"proxies: [{{name: own, type: direct}}]\n{groups}\nrules: ['MATCH,{target}']")
     assert [rule.target for rule in found.rules] == [target]
 
 
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("PASS", "target 'PASS' is not supported by this version"),
-        ("COMPATIBLE", "target 'COMPATIBLE' is not supported by this version"),
         ("direct", "target 'direct' not found"),
         ("REJCT", "target 'REJCT' not found, did you mean 'REJECT'?"),
-        ("grp", "target 'grp' is a proxy group, which this version does not support"),
     ],
 )
 def test_missing_targets(target: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(f"proxy-groups: [{{name: grp}}, 5, {{}}]\nrules:\n  - MATCH,{target}\n")
-    assert [str(problem) for problem in caught.value.problems] == [f"line 3: rules[0]: {says}"]
+        parse(f"rules:\n  - MATCH,{target}\n")
+    assert [str(problem) for problem in caught.value.problems] == [f"line 2: rules[0]: {says}"]
 
 
 def test_the_target_of_a_broken_proxy_is_no_second_problem() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.flows import metadata
 
+from mihomo_tproxy.errors import NeedsAddress
 from mihomo_tproxy.rule.registry import parse_rule
 
 
@@ -21,11 +22,23 @@ from mihomo_tproxy.rule.registry import parse_rule
         ("IP-CIDR6,::/0,out", "10.0.0.1", False),
         ("IP-CIDR,0.0.0.0/0,out", "2001:db8::1", False),
         ("IP-CIDR,0.0.0.0/0,out,no-resolve", "", False),
-        ("IP-CIDR6,::/0,out", "", False),
     ],
 )
 def test_destination(line: str, address: str, matches: bool) -> None:
     assert parse_rule(line).match(metadata(address, host="example.com")) is matches
+
+
+def test_a_name_is_resolved_once_it_matters() -> None:
+    rule = parse_rule("IP-CIDR,10.0.0.0/8,out")
+    flow = metadata("", host="example.com")
+    with pytest.raises(NeedsAddress):
+        rule.match(flow)
+    flow.resolved = "10.1.1.1"
+    assert rule.match(flow)
+    assert flow.destination == "10.1.1.1"
+    nowhere = metadata("", host="example.com")
+    nowhere.resolved = ""
+    assert not rule.match(nowhere)
 
 
 @pytest.mark.parametrize("line", ["SRC-IP-CIDR,10.0.0.0/8,out", "IP-CIDR,10.0.0.0/8,out,src"])
