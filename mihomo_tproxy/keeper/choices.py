@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.group import GroupType
-from mihomo_tproxy.keeper.choosing import UNKNOWN_MS, choose_fallback, choose_url_test
+from mihomo_tproxy.group.choosing import UNKNOWN_MS, choose_fallback, choose_url_test
 from mihomo_tproxy.keeper.status import expects, parse_status
 from mihomo_tproxy.model.group_state import GroupState
 
