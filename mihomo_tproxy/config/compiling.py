@@ -91,7 +91,7 @@ def write_image(config: Config, descriptor: int) -> None:
 def conditional_targets(config: Config) -> frozenset[str]:
     """Targets that may turn out to be unusable for a flow: the next rule is asked then."""
     without_udp = {each.name for each in config.proxies if each.type == "http" or not each.udp}
-    return frozenset({"PASS", *without_udp, *(group.name for group in config.groups)})
+    return frozenset({"PASS", "PASS-RULE", *without_udp, *(group.name for group in config.groups)})
 
 
 def needs_keeper(config: Config) -> bool:
