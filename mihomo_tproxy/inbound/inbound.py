@@ -63,6 +63,7 @@ class Inbound(Acceptor):
         """Ask this of clients that come from now on."""
         self.context = context
         self.name = spec.name
+        self._port = spec.port
         self.gate = Gate(spec, access)
         self.udp = spec.udp
         self._proxy = spec.proxy
@@ -134,6 +135,7 @@ class Inbound(Acceptor):
             address = first_address(fixed)
         metadata = RequestMetadata(network, kind, source[0], source[1], address, port, name)
         metadata.inbound_name = self.name
+        metadata.inbound_port = self._port
         metadata.inbound_user = user.decode("utf-8", "replace")
         metadata.proxy = self._proxy
         metadata.fixed = bool(fixed)

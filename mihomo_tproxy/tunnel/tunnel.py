@@ -149,11 +149,11 @@ class Tunnel:
         decision = engine.match(metadata)
         target = outbounds.get(decision.target)
         outbound = target.pick(metadata) if target is not None else None
-        if outbound is None or not _usable(outbound, metadata):
+        if target is None or outbound is None or not _usable(target, outbound, metadata):
 
             def usable(name: str) -> bool:
                 other = outbounds.get(name)
-                return other is not None and _usable(other.pick(metadata), metadata)
+                return other is not None and _usable(other, other.pick(metadata), metadata)
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
@@ -175,5 +175,6 @@ class Tunnel:
         return outbound
 
 
-def _usable(outbound: Outbound, metadata: Metadata) -> bool:
-    return not outbound.passes and (metadata.network is _TCP or outbound.udp)
+def _usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
+    """Whether a target takes such flows; a group on the way to its pick may have `disable-udp`."""
+    return not outbound.passes and (metadata.network is _TCP or target.udp)

@@ -59,7 +59,7 @@ class RuleFile:
         for _ in range(count // 3):
             geo = self.random.random() < 0.5
             self._add(self.rules, self.pieces.any(GEO_KINDS) if geo else self._piece())
-        for kind in self.random.sample(BROAD_KINDS, 3):
+        for kind in self.random.sample(BROAD_KINDS, len(BROAD_KINDS)):
             self._add(self.rules, self.pieces.any((kind,)))
         if seed % 2:
             self.rules.append(f"MATCH,{self._target()}")
