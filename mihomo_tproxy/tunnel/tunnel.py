@@ -176,5 +176,5 @@ class Tunnel:
 
 
 def _usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
-    """Whether a target takes such flows; a group on the way to its pick may have `disable-udp`."""
+    # A group may be deaf to datagrams that its pick would take (`disable-udp`).
     return not outbound.passes and (metadata.network is _TCP or target.udp)
