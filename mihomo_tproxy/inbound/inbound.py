@@ -19,8 +19,8 @@ from mihomo_tproxy.inbound.listener import Acceptor
 from mihomo_tproxy.inbound.socks import Socks4Handshake, Socks5Handshake
 from mihomo_tproxy.model.address import address_key, address_text
 from mihomo_tproxy.model.metadata import RequestMetadata
-from mihomo_tproxy.net.resolve import first_address
 from mihomo_tproxy.net.sockopt import cause_of
+from mihomo_tproxy.tunnel.tunnel import first_address
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.specs.listener import AccessSpec, ListenerSpec

@@ -31,11 +31,6 @@ Resolved = tuple[str, ...]
 """IP literals, best first; () when there are none."""
 
 
-def first_address(addresses: Resolved) -> str:
-    """The address that the rules see, as mihomo's: one of IPv4 if there is any; "" for none."""
-    return next((each for each in addresses if ":" not in each), addresses[0] if addresses else "")
-
-
 class Resolver(Protocol):
     """Who knows addresses."""
 

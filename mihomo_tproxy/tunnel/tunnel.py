@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 from mihomo_tproxy.errors import NeedsAddress
 from mihomo_tproxy.model.enums import InboundType, Network, Verdict
 from mihomo_tproxy.model.metadata import Metadata
-from mihomo_tproxy.net.resolve import first_address
 from mihomo_tproxy.outbound.opening import turn_away
 from mihomo_tproxy.tunnel.nat import UDP_TIMEOUT_S, NatTable
 from mihomo_tproxy.tunnel.verdicts import NullVerdictMap
@@ -149,11 +148,11 @@ class Tunnel:
         decision = engine.match(metadata)
         target = outbounds.get(decision.target)
         outbound = target.pick(metadata) if target is not None else None
-        if target is None or outbound is None or not _usable(target, outbound, metadata):
+        if outbound is None or not _usable(outbound, metadata):
 
             def usable(name: str) -> bool:
                 other = outbounds.get(name)
-                return other is not None and _usable(other, other.pick(metadata), metadata)
+                return other is not None and _usable(other.pick(metadata), metadata)
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
@@ -175,6 +174,10 @@ class Tunnel:
         return outbound
 
 
-def _usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
-    # A group may be deaf to datagrams that its pick would take (`disable-udp`).
-    return not outbound.passes and (metadata.network is _TCP or target.udp)
+def _usable(outbound: Outbound, metadata: Metadata) -> bool:
+    return not outbound.passes and (metadata.network is _TCP or outbound.udp)
+
+
+def first_address(addresses: Resolved) -> str:
+    """The address that the rules see, as mihomo's: one of IPv4 if there is any; "" for none."""
+    return next((each for each in addresses if ":" not in each), addresses[0] if addresses else "")

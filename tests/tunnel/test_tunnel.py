@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support.flows import metadata
 from support.loopback import FixedEngine, RelayRig, readable
 
 from mihomo_tproxy.model.enums import Network, Verdict
@@ -59,32 +58,6 @@ def test_unknown_target_resets_and_counts():
         assert rig.tracker.errors == {"no-outbound": 1}
         with pytest.raises(ConnectionResetError):
             client.recv(1)
-
-
-class Group:
-    """A group of DIRECT alone, with `disable-udp`."""
-
-    name, verdict, udp, passes = "group", Verdict.UNKNOWN, False, False
-
-    def __init__(self, choice):
-        self._choice = choice
-
-    def pick(self, metadata):
-        return self._choice
-
-
-@pytest.mark.parametrize(("network", "chosen"), [(Network.TCP, "DIRECT"), (Network.UDP, "next")])
-def test_a_group_without_datagrams_is_passed_over_by_them(network, chosen):
-    with RelayRig() as rig:
-        direct, following = rig.direct("DIRECT"), rig.direct("next")
-        rig.tunnel.outbounds = OutboundRegistry([Group(direct), following])
-        engine = rig.tunnel.named_engine = FixedEngine("group")
-        targets = ["group", "next"]
-        engine.match_usable = lambda metadata, usable: engine.decision._replace(
-            target=next(filter(usable, targets))
-        )
-        outbound = rig.tunnel.decide(metadata(network=network))
-        assert outbound.name == chosen
 
 
 def test_new_engine_decides_new_flows_and_leaves_old_ones():
