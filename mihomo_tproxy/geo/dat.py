@@ -12,6 +12,7 @@ are counted before they are parsed, because an item of two bytes becomes an obje
 from __future__ import annotations
 
 import re
+import warnings
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -230,7 +231,10 @@ def _add(domains: DomainSet, kind: int, text: str) -> None:
 
 
 def _expression(pattern: str) -> Expression:
-    return cast("Expression", re.compile(pattern))
+    with warnings.catch_warnings():
+        # Python announces changes of its syntax to whoever writes patterns; nobody here does.
+        warnings.simplefilter("ignore")
+        return cast("Expression", re.compile(pattern))
 
 
 def _prefixes(ip: bytes, length: int) -> tuple[Prefix, ...]:

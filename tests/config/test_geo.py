@@ -47,6 +47,14 @@ geox-url:
         mmdb_url="https://[2001:db8::1]/country.mmdb?token=a%20b",
         asn_url="https://mirror.example/asn.mmdb",
     )
+    kinds = ("geoip", "geosite", "mmdb", "asn")
+    assert [config.geo.url(kind).split("//")[1][:6] for kind in kinds] == [
+        "mirror",
+        "mirror",
+        "[2001:",
+        "mirror",
+    ]
+    assert len({config.geo.url(kind) for kind in kinds}) == 4
     assert config.warnings == ()
 
 

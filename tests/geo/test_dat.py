@@ -74,6 +74,10 @@ def test_what_cannot_be_used_is_counted(item):
     assert len(domains) == 1
 
 
+def test_an_expression_that_python_warns_of():
+    assert "[" in DatFile(entry("x", domain(REGEX, "[[a]"))).sites("x").domains
+
+
 def test_a_name_in_its_own_script():
     assert "xn--fiqs8s" in DatFile(entry("x", domain(SUFFIX, "中国"))).sites("x").domains
 
