@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.matcher.cidr_set import CidrSet
 from mihomo_tproxy.matcher.domain_set import DomainSet
-from mihomo_tproxy.rule.context import NoContext
-from mihomo_tproxy.rule.registry import KINDS, parse_rule
+from mihomo_tproxy.rule.context import NoContext, RuleSetContent
+from mihomo_tproxy.rule.registry import parse_rule
 
 if TYPE_CHECKING:
     from mihomo_tproxy.rule.context import RuleContext
@@ -25,6 +25,16 @@ COMMAS_IN_PAYLOAD: Final = frozenset(
 MAX_COSTLY: Final = 1 << 20
 """Characters of expressions in one provider."""
 
+_KINDS: Final = COMMAS_IN_PAYLOAD | {
+    *("DOMAIN", "DOMAIN-KEYWORD", "DOMAIN-SUFFIX", "DOMAIN-WILDCARD", "GEOSITE"),
+    *("GEOIP", "IP-ASN", "IP-CIDR", "IP-CIDR6", "IP-SUFFIX"),
+    *("SRC-GEOIP", "SRC-IP-ASN", "SRC-IP-CIDR", "SRC-IP-SUFFIX"),
+    *("DST-PORT", "SRC-PORT", "DSCP", "NETWORK", "UID"),
+    *("IN-NAME", "IN-PORT", "IN-TYPE", "IN-USER"),
+    *("PROCESS-NAME", "PROCESS-NAME-WILDCARD", "PROCESS-PATH", "PROCESS-PATH-WILDCARD"),
+}
+"""What a list may have. The parser of rules knows too, but takes its time to say what was meant."""
+
 _NOT_IN_A_LIST: Final = frozenset({"MATCH", "RULE-SET", "SUB-RULE"})
 _ADDRESSES: Final = frozenset({"GEOIP", "IP-ASN", "IP-CIDR", "IP-CIDR6", "IP-SUFFIX"})
 """Kinds that look at the destination, and may look at the source instead."""
@@ -32,7 +42,7 @@ _TARGET: Final = "DIRECT"
 
 
 class _AnyList(NoContext):
-    """Geo lists of every name, all empty: whether they exist is found when the set is used."""
+    """Lists of every name, all empty: whether they exist is found when the set is used."""
 
     def geosite(self, code: str) -> DomainSet:
         return DomainSet()
@@ -42,6 +52,9 @@ class _AnyList(NoContext):
 
     def asn(self, number: int) -> CidrSet:
         return CidrSet()
+
+    def rule_set(self, name: str) -> RuleSetContent:
+        return RuleSetContent()
 
 
 _ANY_LIST: Final[RuleContext] = _AnyList()
@@ -65,8 +78,7 @@ class ClassicalReader:
             raise ValueError("incomplete rule: it is written KIND,payload")
         if kind in _NOT_IN_A_LIST:
             raise ValueError(f"{kind} is not allowed in a rule provider")
-        if kind not in KINDS:
-            # The general message looks for a similar word, which is slow.
+        if kind not in _KINDS:
             raise ValueError(f"unknown rule kind {kind!r}")
         payload, options = _payload_and_options(kind, rest)
         if kind in COMMAS_IN_PAYLOAD:
