@@ -116,10 +116,12 @@ def _ranges(lines: Iterable[str], refused: _Refused) -> CidrSet:
 
 def _classical(lines: Iterable[str], refused: _Refused) -> tuple[str, ...]:
     rules: list[str] = []
-    read = ClassicalReader().read
+    check = ClassicalReader().check
     for line in lines:
         try:
-            rules.append(read(line))
+            check(line)
         except ValueError as error:
             refused.add(line, error)
+        else:
+            rules.append(line)
     return tuple(rules)
