@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
+from mihomo_tproxy.config.filters import NameFilter
 from mihomo_tproxy.config.interfaces import check_interface
 from mihomo_tproxy.config.paths import inside_home
 from mihomo_tproxy.config.proxies.common import IP_VERSIONS, MAX_MARK
@@ -14,8 +15,8 @@ from mihomo_tproxy.config.report import did_you_mean
 from mihomo_tproxy.config.section import Section, describe, scalar_text
 from mihomo_tproxy.config.specs.provider import HealthCheckSpec, ProxyProviderSpec, Vehicle
 from mihomo_tproxy.model.status import status_ranges
-from mihomo_tproxy.provider.name_pattern import NamePattern, parse_alternatives
 from mihomo_tproxy.provider.proxy_content import Parsing
+from mihomo_tproxy.provider.renaming import Renaming
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.yaml import Value
@@ -173,7 +174,7 @@ def _parsing(section: Section) -> Parsing:
 def _filter(section: Section, key: str) -> str:
     text = section.text(key)
     try:
-        parse_alternatives(text)
+        NameFilter(text)
     except ValueError as error:
         section.problem(key, str(error))
         return ""
@@ -215,7 +216,7 @@ def _renames(override: Section) -> list[tuple[str, str]]:
             if isinstance(item, dict) and scalar_text(rename.take(key)) is None:
                 rename.report.problem(path, f"{key!r} is missing")
         try:
-            NamePattern(pattern)
+            Renaming(pattern, target)
         except ValueError as error:
             rename.problem("pattern", str(error))
         else:
