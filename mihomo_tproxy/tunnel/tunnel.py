@@ -54,6 +54,8 @@ class Tunnel:
         self.verdicts: VerdictMap = NullVerdictMap() if verdicts is None else verdicts
         self.flow_limit = flow_limit
         """TCP flows alive at once; more are reset."""
+        self.dscp = 0
+        """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
         self.nat = NatTable(context.reactor, context.tracker, self._decide_udp, udp_timeout_s)
         self.handle_udp = self.nat.handle
