@@ -90,7 +90,7 @@ static __always_inline u32 cached_verdict(const struct settings *set, const stru
 		if (mask & FIELD_NETWORK)
 			key.network = p->network;
 		found = verdicts.lookup(&key);
-		if (found && found->generation == set->generation)
+		if (found && found->epoch == set->epoch)
 			return found->verdict;
 	}
 	return VERDICT_UNKNOWN;

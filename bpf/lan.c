@@ -59,7 +59,25 @@ static __always_inline int held_tcp(struct __sk_buff *skb, const struct packet *
 	return held;
 }
 
-/* The relay connects a socket per UDP flow; an unconnected one belongs to somebody else. */
+/* Whether the socket is connected to the sender of the packet. */
+static __always_inline bool is_peer(const struct bpf_sock *sk, const struct packet *p)
+{
+	struct addr peer;
+
+	if (p->v6) {
+		peer.hi = (u64)sk->dst_ip6[1] << 32 | sk->dst_ip6[0];
+		peer.lo = (u64)sk->dst_ip6[3] << 32 | sk->dst_ip6[2];
+	} else {
+		peer = mapped(sk->dst_ip4);
+	}
+	return sk->dst_port == p->sport && peer.hi == p->src.hi && peer.lo == p->src.lo;
+}
+
+/*
+ * The relay connects a socket per UDP flow; an unconnected one belongs to somebody else. One that
+ * the relay connects during the look-up is found while it is anybody's, and connected to another
+ * client when it is looked at.
+ */
 static __always_inline bool held_udp(struct __sk_buff *skb, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
@@ -78,7 +96,7 @@ static __always_inline bool held_udp(struct __sk_buff *skb, const struct packet 
 	*probe = 0;
 	if (!sk)
 		return false;
-	held = sk->state == BPF_TCP_ESTABLISHED;
+	held = sk->state == BPF_TCP_ESTABLISHED && is_peer(sk, p);
 	bpf_sk_release(sk);
 	return held;
 }

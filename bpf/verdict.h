@@ -31,12 +31,12 @@ enum verdict {
 
 struct settings {
 	u32 mark;	  /* one bit: set on what the policy rule sends to the relay */
-	u32 generation;	  /* of the rules; verdicts of another generation count for nothing */
+	u32 generation;	  /* of the rules; prefixes of another generation count for nothing */
 	u32 flags;	  /* FLAG_* */
 	u32 workers;	  /* relay workers to spread flows over */
 	u32 routing_mark; /* SO_MARK of the daemon's own sockets, left alone by local steering */
 	u32 masks[MAX_MASKS]; /* FIELD_* sets in use as verdict keys, 0-terminated */
-	u32 pad;
+	u32 epoch;	  /* of rules and groups; verdicts of another epoch count for nothing */
 	u64 netns_cookie; /* of the namespace we steer, for the cgroup programs */
 };
 
@@ -70,7 +70,7 @@ struct verdict_key {
 };
 
 struct verdict_value {
-	u32 generation;
+	u32 epoch;
 	u32 verdict;
 };
 

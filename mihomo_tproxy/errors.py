@@ -9,6 +9,7 @@
     └── RigError             the test rig could not be built
 
     NeedsAddress             a rule needs the address of a flow that has a name only
+    FetchFailed              the keeper did not get what it asked a server for
 
     ProtocolError            a peer and we do not understand each other; ends one flow
     ├── LocalProtocolError   what we were asked to say cannot be said in the protocol
@@ -89,6 +90,18 @@ class RigError(GatewayError):
 
 class NeedsAddress(Exception):
     """A rule needs the address of a flow that has a name only. See `rule.engine`."""
+
+
+class FetchFailed(Exception):
+    """The keeper did not get what it asked a server for.
+
+    `cause` is a few words with hyphens from a closed set, as those of ProtocolErrors; the message
+    is a sentence for the user.
+    """
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class ProtocolError(Exception):

@@ -4,7 +4,8 @@ Synchronous and small: it holds what must vanish with it (the sk_lookup link, th
 runs neither an event loop nor pyroute2 nor YAML; what needs those runs in short-lived children.
 The workers' modules are loaded here, before the fork, only for the pages to be shared.
 Its life: lock, load configuration, load BPF, fork workers, attach, then wait for signals (HUP
-reloads, TERM and INT end it), for the network to change, and for workers to die.
+reloads, TERM and INT end it), for the network to change, for processes to die, for the keeper's
+news (`keeping`) and for commands (`control`, `governing`).
 
 Invariants: steering starts only after a worker listens; when anything fails on the way up, or at
 the end, filters, rules, routes, pins and state are removed again.
@@ -18,10 +19,11 @@ import select
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mihomo_tproxy import systemd
 from mihomo_tproxy.children import run_in_child
+from mihomo_tproxy.control import ControlServer, answer
 from mihomo_tproxy.dataplane.bpf import ATTACH_SK_LOOKUP, link_create
 from mihomo_tproxy.dataplane.claims import Claims, time_wait_sockets
 from mihomo_tproxy.dataplane.events import ChangeMonitor
@@ -29,12 +31,17 @@ from mihomo_tproxy.dataplane.instance import Instance
 from mihomo_tproxy.dataplane.pins import open_program
 from mihomo_tproxy.dataplane.tables import open_map, write_clients, write_settings
 from mihomo_tproxy.errors import DataplaneError, GatewayError
+from mihomo_tproxy.governing import Groups
+from mihomo_tproxy.keeping import Keeper
 from mihomo_tproxy.memory import trim
+from mihomo_tproxy.messages import Setup
 from mihomo_tproxy.workers import Workers
 
 if TYPE_CHECKING:
     from mihomo_tproxy.compiled import Compiled
     from mihomo_tproxy.dataplane.plan import Marking, Steered
+    from mihomo_tproxy.model.enums import TunnelMode
+    from mihomo_tproxy.model.group_state import GroupState
 
 log = logging.getLogger("supervisor")
 
@@ -52,16 +59,23 @@ CGROUP_ATTACH: Final = {
 class Supervisor:
     """One gateway in this network namespace."""
 
-    def __init__(self, config: str) -> None:
+    def __init__(self, config: str, home: str = "") -> None:
+        """`home`: the home directory; "" for the file's own."""
         self._config = config
+        self._home = home
         self._instance = Instance()
         self._generation = 1
+        self._epoch = 1
+        self._image = -1
         self._touched = False
         self._started = time.time()
         self._links: list[int] = []
         self._compiled: Compiled
         self._marking: Marking
         self._workers: Workers
+        self._groups = Groups()
+        self._keeper = Keeper(self._let_go)
+        self._control: ControlServer
         self._lan: tuple[str, ...] | None = None
         self._signals, self._signal_writer = socket.socketpair()
         self._signals.setblocking(False)
@@ -84,7 +98,8 @@ class Supervisor:
 
     def _start(self) -> None:
         self._catch_signals()
-        self._compiled = self._load_config()
+        self._compiled, self._image = self._load_config()
+        self._groups.replace(self._compiled.groups, self._compiled.selected)
         instance, plan = self._instance, self._compiled.plan
 
         def prepare() -> Marking:
@@ -95,7 +110,7 @@ class Supervisor:
         self._touched = True
         self._marking = run_in_child(prepare, "loading the datapath")
         write_clients(instance.pins, plan)
-        write_settings(instance.pins, plan, self._marking, self._generation)
+        self._write_settings()
         if time_wait_sockets():
             claims = open_map(instance.pins, "claims")
             Claims(claims).renew()
@@ -105,25 +120,41 @@ class Supervisor:
         self._monitor = monitor
         self._workers = Workers(instance.pins, plan.workers)
         self._workers.modules = self._compiled.modules
-        self._workers.start(self._compiled.worker, self._generation, plan.masks)
+        self._workers.setup, self._workers.image = self._setup(self._compiled), self._image
+        self._workers.start()
+        self._control = ControlServer(instance.control_path)
         self._report(self._synchronise(fresh=True))
         trim()
         log.info("ready: %d rules, %d workers", self._compiled.rules, plan.workers)
         systemd.notify("READY=1")
 
-    def _load_config(self) -> Compiled:
-        path = self._config
+    def _load_config(self, mode: TunnelMode | None = None) -> tuple[Compiled, int]:
+        """The configuration, with a descriptor of its rules' image; `mode` in place of its own."""
+        path, home = self._config, self._home
+        image = os.memfd_create("mihomo-tproxy-rules")
 
         def compile_config() -> Compiled:
             from mihomo_tproxy.config.compiling import compile_file
 
-            return compile_file(path)
+            return compile_file(path, home, image, mode)
 
-        compiled = run_in_child(compile_config, "reading the configuration")
+        try:
+            compiled = run_in_child(compile_config, "reading the configuration")
+        except BaseException:
+            os.close(image)
+            raise
         logging.getLogger().setLevel(compiled.log_level)
         for warning in compiled.warnings:
             log.warning("%s", warning)
-        return compiled
+        return compiled, image
+
+    def _setup(self, compiled: Compiled) -> Setup:
+        return Setup(compiled.worker, self._epoch, compiled.plan.masks, self._groups.state)
+
+    def _write_settings(self) -> None:
+        write_settings(
+            self._instance.pins, self._compiled.plan, self._marking, self._generation, self._epoch
+        )
 
     def _create_links(self) -> None:
         pins = self._instance.pins
@@ -174,6 +205,9 @@ class Supervisor:
             run_in_child(remove_all, "removing filters and rules")
         except GatewayError as error:
             log.error("%s", error)
+        self._keeper.stop()
+        if hasattr(self, "_control"):
+            self._control.close()
         if hasattr(self, "_workers"):
             self._workers.stop()
         for link in self._links:
@@ -188,16 +222,137 @@ class Supervisor:
         signal.set_wakeup_fd(self._signal_writer.fileno(), warn_on_full_buffer=False)
 
     def _loop(self) -> None:
-        poller = select.poll()
-        poller.register(self._signals, select.POLLIN)
-        poller.register(self._monitor, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poller.poll(self._workers.next_start_ms())}
+            self._revive_keeper()
+            ready = self._wait()
             if self._signals.fileno() in ready and self._handle_signals():
                 return
-            self._workers.revive(self._compiled.worker, self._generation, self._compiled.plan.masks)
+            for descriptor in ready:
+                self._workers.listen(descriptor)
+            self._workers.revive()
+            self._keeper.reap()
+            if self._keeper.control is not None and self._keeper.control.fileno() in ready:
+                self._hear_keeper()
+            if self._control.fileno() in ready:
+                self._take_command()
             if self._monitor.fileno() in ready:
                 self._follow_network()
+            self._pass_news_on()
+
+    def _wait(self) -> set[int]:
+        poller = select.poll()
+        for each in (self._signals, self._monitor, self._control):
+            poller.register(each, select.POLLIN)
+        for descriptor in self._workers.controls():
+            poller.register(descriptor, select.POLLIN)
+        waits = [self._workers.next_start_ms()]
+        if self._keeper.control is not None:
+            poller.register(self._keeper.control, select.POLLIN)
+        elif self._compiled.keeper:
+            waits.append(int(self._keeper.wait_s() * 1000) + 1)
+        known = [wait for wait in waits if wait is not None]
+        return {fd for fd, _ in poller.poll(min(known) if known else None)}
+
+    # The keeper, and what it tells.
+
+    def _revive_keeper(self) -> None:
+        if self._compiled.keeper and self._keeper.due():
+            self._keeper.start(self._compiled.worker, self._groups.state, self._compiled.home)
+        elif not self._compiled.keeper:
+            self._keeper.stop()
+
+    def _let_go(self) -> None:
+        """In a forked child that lives long: close what is the supervisor's."""
+        self._workers.close_controls()
+        self._monitor.close()
+        self._control.abandon()
+        for link in self._links:
+            os.close(link)
+
+    def _hear_keeper(self) -> None:
+        message = self._keeper.hear()
+        if message is None:
+            return
+        if message[0] == "state":
+            self._regroup(message[1])
+        elif message[0] == "health":
+            self._groups.delays = message[1]
+        elif message[0] == "answer":
+            self._groups.answer(message[1], message[2])
+        elif message[0] == "refreshed":
+            log.info("refreshed: %s", ", ".join(message[1]))
+            self._reload(self._compiled.mode)
+
+    def _pass_news_on(self) -> None:
+        news, self._workers.news = self._workers.news, []
+        for message in news:
+            self._keeper.tell(*message)
+
+    def _regroup(self, state: GroupState) -> None:
+        """The groups choose by this state: first the workers, then every older verdict is void."""
+        if state == self._groups.state:
+            return
+        self._groups.state = state
+        self._epoch += 1
+        try:
+            self._workers.regroup(state, self._epoch)
+        except GatewayError as error:
+            log.error("a worker does not follow the groups: %s", error)
+        self._write_settings()
+
+    # Commands.
+
+    def _take_command(self) -> None:
+        accepted = self._control.accept()
+        if accepted is None:
+            return
+        client, request = accepted
+        try:
+            result = self._govern(client, request)
+        except GatewayError as error:
+            result = {"error": str(error)}
+        if result is not None:
+            answer(client, result)
+
+    def _govern(self, client: socket.socket, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Carry a command out; None: the keeper will answer."""
+        command = request.get("command")
+        groups = self._groups
+        if command == "groups":
+            return groups.report(self._compiled.mode)
+        if command == "select":
+            group, member = str(request.get("group", "")), str(request.get("member", ""))
+            state = groups.selected(group, member)
+            self._remember(group, member)
+            self._keeper.tell("select", group, member)
+            self._regroup(state)
+            return {"ok": True}
+        if command == "mode":
+            mode = groups.mode_of(request.get("mode"))
+            self._reload(mode, strict=True)
+            return {"ok": True, "mode": str(self._compiled.mode)}
+        if command == "reload":
+            self._reload(strict=True)
+            return {"ok": True, "rules": self._compiled.rules}
+        if command in ("check", "check-group", "update"):
+            groups.forward(client, self._keeper, command, request)
+            return None
+        raise GatewayError(f"unknown command {command!r}")
+
+    def _remember(self, group: str, member: str) -> None:
+        home = self._compiled.home
+        if not home:
+            return
+
+        def save() -> None:
+            from mihomo_tproxy.keeper.store import save_selection
+
+            save_selection(home, group, member)
+
+        try:
+            run_in_child(save, "saving the selection")
+        except GatewayError as error:
+            log.error("%s", error)
 
     def _handle_signals(self) -> bool:
         """Whether to end."""
@@ -211,47 +366,60 @@ class Supervisor:
             self._reload()
         return False
 
-    def _reload(self) -> None:
-        """Read the file again; a file that fails changes nothing. Flows that exist live on."""
+    def _reload(self, mode: TunnelMode | None = None, *, strict: bool = False) -> None:
+        """Read the file again; a file that fails changes nothing. Flows that exist live on.
+
+        Raises:
+            GatewayError: it failed, and `strict`; else that is logged.
+        """
         systemd.notify("RELOADING=1")
         try:
-            compiled = self._load_config()
+            compiled, image = self._load_config(mode)
             kept = compiled.keep_fixed(self._compiled)
             if kept != compiled:
                 log.warning(
                     "gateway.workers changes, and gateway.local begins, only with a restart"
                 )
                 compiled = kept
-            self._switch(compiled)
+            self._switch(compiled, image)
         except GatewayError as error:
             log.error("reload failed, the old configuration stays: %s", error)
+            if strict:
+                raise
         else:
             log.info("reloaded: %d rules, generation %d", compiled.rules, self._generation)
             trim()
-        systemd.notify("READY=1")
+        finally:
+            systemd.notify("READY=1")
 
-    def _switch(self, compiled: Compiled) -> None:
+    def _switch(self, compiled: Compiled, image: int) -> None:
         """Tables of the next generation, then the workers, then the kernel's generation.
 
         Until the last step the kernel takes the new generation's entries for unknown, and asks the
         workers, who already decide by the new rules.
         """
         old, self._compiled = self._compiled, compiled
+        old_groups = self._groups.replace(compiled.groups, compiled.selected)
         self._generation += 1
+        self._epoch += 1
         try:
             self._report(self._synchronise(fresh=False))
             self._workers.modules = compiled.modules
-            self._workers.reload(compiled.worker, self._generation, compiled.plan.masks)
+            self._workers.reload(self._setup(compiled), image)
             write_clients(self._instance.pins, compiled.plan)
         except GatewayError:
             self._compiled = old
-            self._workers.reload(old.worker, self._generation, old.plan.masks)
+            self._groups.replace(old.groups, old_groups)
+            self._workers.reload(self._setup(old), self._image)
             self._synchronise(fresh=False)
+            os.close(image)
             raise
+        else:
+            os.close(self._image)
+            self._image = image
+            self._keeper.tell("reload", compiled.worker, self._groups.state)
         finally:
-            write_settings(
-                self._instance.pins, self._compiled.plan, self._marking, self._generation
-            )
+            self._write_settings()
 
     def _follow_network(self) -> None:
         deadline = time.monotonic() + SETTLE_MOST_S

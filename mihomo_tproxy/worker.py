@@ -14,6 +14,7 @@ import os
 import pickle
 import signal
 import socket
+from mmap import PROT_READ, mmap
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -30,7 +31,7 @@ from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_udp
 from mihomo_tproxy.limits import raise_open_files
 from mihomo_tproxy.memory import trim
 from mihomo_tproxy.messages import receive_message, send_message
-from mihomo_tproxy.model.fields import DOMAIN, INBOUND, NAMES_OBSERVED
+from mihomo_tproxy.model.fields import NAMES_OBSERVED
 from mihomo_tproxy.net.gc_watch import GcWatch
 from mihomo_tproxy.net.icmp import Unreachable
 from mihomo_tproxy.net.pipes import PipePool
@@ -40,16 +41,23 @@ from mihomo_tproxy.net.resolve import SystemResolver
 from mihomo_tproxy.net.tracker import Tracker
 from mihomo_tproxy.outbound.env import OutboundEnv
 from mihomo_tproxy.outbound.factory import build_outbounds
+from mihomo_tproxy.rule.chain import steered_constants
 from mihomo_tproxy.rule.engine import Engine
+from mihomo_tproxy.rule.image import Image
 from mihomo_tproxy.tunnel.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.schema import Config
+    from mihomo_tproxy.messages import Setup
+    from mihomo_tproxy.model.enums import TunnelMode
+    from mihomo_tproxy.model.group_state import GroupState
     from mihomo_tproxy.outbound.registry import OutboundRegistry
 
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
+MESSAGE_S: Final = 5.0
+"""How long the rest of a message may take."""
 DESCRIPTORS_PER_FLOW: Final = 5
 """The four sockets of a plain HTTP request (two for any other TCP flow), and a share for UDP."""
 DESCRIPTORS_BESIDES: Final = 1024
@@ -70,7 +78,9 @@ class Worker:
         self._pipes = PipePool()
         self._stats = WorkerStats(open_map(pins, "worker_stats"), index)
         self._claims = Claims(open_map(pins, "claims"))
-        self.verdicts = KernelVerdicts(open_map(pins, "verdicts"), unobserved())
+        self.verdicts = KernelVerdicts(
+            open_map(pins, "verdicts"), steered_constants(names_observed=NAMES_OBSERVED)
+        )
         self._unreachable = Unreachable(self.reactor)
         self._context: RelayContext
         self._tunnel: Tunnel
@@ -78,26 +88,28 @@ class Worker:
         self._steered: list[TcpListener | UdpListener] = []
         self._listeners: Listeners
 
-    def start(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
+    def start(self, setup: Setup, image: Image) -> None:
         """Listen, and tell the kernel.
 
         Raises:
             WorkerFailed: an address is taken or not ours.
         """
+        config: Config = pickle.loads(setup.config)  # noqa: S301 (the supervisor's)
         gateway = config.gateway
         self._make_room(gateway.max_flows)
         self._take_priority(gateway.nice)
         self._context = self._relay_context(config)
         self._resolver = SystemResolver(self._loop, config.hosts)
-        self.verdicts.configure(generation, masks)
+        self.verdicts.configure(setup.epoch, setup.masks)
         self._tunnel = Tunnel(
             self._context,
-            build_engine(config),
-            self._outbounds(config, self._context, self._resolver),
+            self._resolver,
+            steered_engine(image, config.mode),
+            self._outbounds(config, self._context, self._resolver, setup.state),
             self.verdicts,
             gateway.max_flows,
             gateway.udp_timeout,
-            build_engine(config, names_observed=True),
+            Engine(image, config.mode),
         )
         self.reactor.start()
         ipv6 = has_ipv6()
@@ -144,22 +156,29 @@ class Worker:
         listeners.close()
 
     def _outbounds(
-        self, config: Config, context: RelayContext, resolver: SystemResolver
+        self,
+        config: Config,
+        context: RelayContext,
+        resolver: SystemResolver,
+        state: GroupState,
     ) -> OutboundRegistry:
         interface, mark = config.interface_name, config.routing_mark
         env = OutboundEnv(context, resolver, self._unreachable, interface, mark)
-        return build_outbounds(config.proxies, env)
+        proxies, provided = config.proxies, config.provider_proxies
+        return build_outbounds(proxies, env, config.groups, state, provided)
 
-    def reload(self, config: Config, generation: int, masks: tuple[int, ...]) -> None:
+    def reload(self, setup: Setup, image: Image) -> None:
         """New flows meet the new rules from the next event on.
 
         All that may fail is built before anything is replaced.
         """
+        config: Config = pickle.loads(setup.config)  # noqa: S301 (the supervisor's)
         context = self._relay_context(config)
         resolver = SystemResolver(self._loop, config.hosts)
-        engine, named = build_engine(config), build_engine(config, names_observed=True)
-        outbounds = self._outbounds(config, context, resolver)
+        engine, named = steered_engine(image, config.mode), Engine(image, config.mode)
+        outbounds = self._outbounds(config, context, resolver, setup.state)
         self._context, self._resolver = context, resolver
+        self._tunnel.resolver = resolver
         self._tunnel.engine, self._tunnel.named_engine = engine, named
         self._tunnel.outbounds = outbounds
         self._make_room(config.gateway.max_flows)
@@ -167,8 +186,13 @@ class Worker:
         self._tunnel.flow_limit = config.gateway.max_flows
         self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self._listeners.reload(self._context, config, ipv6=has_ipv6())
-        self.verdicts.configure(generation, masks)
+        self.verdicts.configure(setup.epoch, setup.masks)
         self.gc.freeze()
+
+    def regroup(self, state: GroupState, epoch: int) -> None:
+        """New flows go where the groups lead now."""
+        self._tunnel.outbounds.regroup(state)
+        self.verdicts.renew(epoch)
 
     def _publish(self) -> None:
         """Counters into the kernel's map, where `status` finds them."""
@@ -214,14 +238,17 @@ class Worker:
         self._pipes.close()
 
 
-def build_engine(config: Config, *, names_observed: bool = NAMES_OBSERVED) -> Engine:
-    """The rules of a configuration, ready to decide."""
-    return Engine(config.rules, config.mode, names_observed=names_observed)
+def steered_engine(image: Image, mode: TunnelMode) -> Engine:
+    """The rules for flows that the kernel steers to us."""
+    return Engine(image, mode, constant=steered_constants(names_observed=NAMES_OBSERVED))
 
 
-def unobserved() -> int:
-    """Fields that no flow can differ in here: every flow the kernel sees comes in by TProxy."""
-    return INBOUND if NAMES_OBSERVED else INBOUND | DOMAIN
+def map_image(descriptor: int) -> Image:
+    """The rules' image behind a descriptor, which is closed."""
+    try:
+        return Image(mmap(descriptor, 0, prot=PROT_READ))
+    finally:
+        os.close(descriptor)
 
 
 def has_ipv6() -> bool:
@@ -234,40 +261,28 @@ def has_ipv6() -> bool:
     return True
 
 
-def run_worker(
-    control: socket.socket,
-    index: int,
-    pins: str,
-    config: bytes,
-    generation: int,
-    masks: tuple[int, ...],
-) -> None:
+def run_worker(control: socket.socket, index: int, pins: str, setup: Setup, image: int) -> None:
     """Relay until SIGTERM or the supervisor's end."""
-    uvloop.run(_serve(control, index, pins, config, generation, masks))
+    uvloop.run(_serve(control, index, pins, setup, image))
 
 
-async def _serve(
-    control: socket.socket,
-    index: int,
-    pins: str,
-    config: bytes,
-    generation: int,
-    masks: tuple[int, ...],
-) -> None:
+async def _serve(control: socket.socket, index: int, pins: str, setup: Setup, image: int) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     worker = Worker(index, pins, loop)
     try:
-        worker.start(pickle.loads(config), generation, masks)  # noqa: S301 (the supervisor's)
+        worker.start(setup, map_image(image))
     except (WorkerFailed, OSError) as error:
         send_message(control, ("error", str(error)))
         return
+    del setup
     worker.gc.start()
     worker.gc.freeze()
     trim()
     send_message(control, ("ready",))
     loop.add_reader(control.fileno(), _on_control, control, worker, ended)
+    control.settimeout(MESSAGE_S)  # the loop has made it non-blocking
     await ended.wait()
     worker.close()
 
@@ -278,11 +293,17 @@ def _on_control(control: socket.socket, worker: Worker, ended: asyncio.Event) ->
     if message is None:
         ended.set()
         return
-    _, config, generation, masks = message
     try:
-        worker.reload(pickle.loads(config), generation, masks)  # noqa: S301 (the supervisor's)
+        if message[0] == "groups":
+            _, state, epoch = message
+            worker.regroup(state, epoch)
+            answer = ("regrouped", epoch)
+        else:
+            _, setup, descriptor = message
+            worker.reload(setup, map_image(descriptor))
+            answer = ("reloaded", setup.epoch)
     except Exception as error:
         log.exception("the new configuration cannot be carried out")
         send_message(control, ("refused", str(error)))
         return
-    send_message(control, ("reloaded", generation))
+    send_message(control, answer)

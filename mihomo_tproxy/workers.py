@@ -15,11 +15,15 @@ import signal
 import socket
 import time
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mihomo_tproxy.children import end_with_parent
 from mihomo_tproxy.errors import WorkerFailed
-from mihomo_tproxy.messages import receive_message, send_message
+from mihomo_tproxy.messages import NEWS, receive_message, send_message
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.messages import Setup
+    from mihomo_tproxy.model.group_state import GroupState
 
 log = logging.getLogger("supervisor")
 
@@ -54,42 +58,71 @@ class Workers:
 
     def __init__(self, pins: str, count: int) -> None:
         self._pins = pins
+        self.setup: Setup
+        """What they decide by."""
+        self.image = -1
+        """Descriptor of the rules' image, for those who start."""
+        self.news: list[tuple[Any, ...]] = []
+        """What workers said that nobody asked for, oldest first."""
         self.modules: tuple[str, ...] = ()
         """What the configuration needs besides; loaded before a fork, for all to share."""
         self._workers = [_Worker(index) for index in range(count)]
 
-    def start(self, config: bytes, generation: int, masks: tuple[int, ...]) -> None:
+    def start(self) -> None:
         """Start every worker and wait until it listens.
 
         Raises:
             WorkerFailed: one could not start; the sentence is its own.
         """
         for worker in self._workers:
-            self._fork(worker, config, generation, masks)
+            self._fork(worker)
         for worker in self._workers:
             self._await(worker, "ready")
 
-    def _fork(
-        self, worker: _Worker, config: bytes, generation: int, masks: tuple[int, ...]
-    ) -> None:
+    def _fork(self, worker: _Worker) -> None:
         ours, theirs = socket.socketpair()
         _import_worker(self.modules)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             end_with_parent(parent)
-            for other in self._workers:
-                if other.control:
-                    other.control.close()
+            self.close_controls()
             ours.close()
-            _become_worker(theirs, worker.index, self._pins, config, generation, masks)
+            _become_worker(theirs, worker.index, self._pins, self.setup, self.image)
         theirs.close()
         ours.settimeout(READY_S)
         worker.pid, worker.control, worker.started = pid, ours, time.monotonic()
 
+    def close_controls(self) -> None:
+        """In a forked child: let go of what is the supervisor's."""
+        for worker in self._workers:
+            if worker.control:
+                worker.control.close()
+
+    def controls(self) -> list[int]:
+        """Descriptors that become readable when a worker has news."""
+        return [worker.control.fileno() for worker in self._workers if worker.control]
+
+    def listen(self, descriptor: int) -> None:
+        """Take a worker's news from a readable descriptor; its death is for `revive`."""
+        for worker in self._workers:
+            if worker.control and worker.control.fileno() == descriptor:
+                try:
+                    message = receive_message(worker.control)
+                except OSError:
+                    message = None
+                if message is None:
+                    worker.control.close()
+                    worker.control = None
+                else:
+                    self.news.append(message)
+
     def _await(self, worker: _Worker, expected: str) -> None:
         try:
             message = receive_message(worker.control) if worker.control else None
+            while message is not None and message[0] in NEWS:
+                self.news.append(message)
+                message = receive_message(worker.control) if worker.control else None
         except TimeoutError:
             message = ("error", f"worker {worker.index} does not answer")
         except OSError:
@@ -101,7 +134,7 @@ class Workers:
         if message[0] != expected:
             raise WorkerFailed(str(message[1]))
 
-    def reload(self, config: bytes, generation: int, masks: tuple[int, ...]) -> None:
+    def reload(self, setup: Setup, image: int) -> None:
         """Every worker decides new flows by the new configuration when this returns.
 
         A worker that does not answer is replaced, by a new one that does.
@@ -109,19 +142,28 @@ class Workers:
         Raises:
             WorkerFailed: a worker cannot carry it out, and goes on as before; others may not.
         """
+        self.setup, self.image = setup, image
+        self._tell(("reload", setup), "reloaded", image)
+
+    def regroup(self, state: GroupState, epoch: int) -> None:
+        """Every worker's groups choose by this state, of this epoch, when this returns."""
+        self.setup = self.setup._replace(state=state, epoch=epoch)
+        self._tell(("groups", state, epoch), "regrouped")
+
+    def _tell(self, message: tuple[Any, ...], answer: str, descriptor: int = -1) -> None:
         for worker in self._workers:
             if not worker.control:
                 continue
             try:
-                send_message(worker.control, ("reload", config, generation, masks))
-                self._await(worker, "reloaded")
+                send_message(worker.control, message, descriptor)
+                self._await(worker, answer)
             except WorkerRefused:
                 raise
             except (OSError, WorkerFailed) as error:
-                log.error("worker %d does not reload: %s", worker.index, error)
+                log.error("worker %d does not follow: %s", worker.index, error)
                 os.kill(worker.pid, signal.SIGKILL)
 
-    def revive(self, config: bytes, generation: int, masks: tuple[int, ...]) -> None:
+    def revive(self) -> None:
         """Reap workers that died and start those whose time has come.
 
         Raises:
@@ -132,7 +174,7 @@ class Workers:
             if worker.pid and self._reap(worker, now):
                 log.error("worker %d died", worker.index)
             if not worker.pid and now >= worker.start_at:
-                self._fork(worker, config, generation, masks)
+                self._fork(worker)
                 try:
                     self._await(worker, "ready")
                 except WorkerFailed as error:
@@ -201,26 +243,24 @@ def _import_worker(modules: tuple[str, ...]) -> None:
     gc.freeze()
 
 
-def _become_worker(
-    control: socket.socket,
-    index: int,
-    pins: str,
-    config: bytes,
-    generation: int,
-    masks: tuple[int, ...],
-) -> None:
+def _become_worker(control: socket.socket, index: int, pins: str, setup: Setup, image: int) -> None:
     """The forked child's whole life; never returns."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    become_child()
     code = 1
     try:
         from mihomo_tproxy.worker import run_worker
 
-        run_worker(control, index, pins, config, generation, masks)
+        run_worker(control, index, pins, setup, image)
         code = 0
     except BaseException:
         log.exception("worker %d", index)
     finally:
         os._exit(code)
+
+
+def become_child() -> None:
+    """In a forked child that lives long: signals are no longer the supervisor's."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

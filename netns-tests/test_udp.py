@@ -17,6 +17,7 @@ KERNEL = {"rules": ["MATCH,DIRECT"]}
 CONFIGS = {"kernel": KERNEL, "relay": RELAYED}
 IDLE_S = 2.5
 """Long enough for a flow with an idle time of one second to end."""
+BURSTS = 20
 SIZES = (1, 1_400, 3_000, 22_528, 65_000)
 
 by_version = pytest.mark.parametrize("version", VERSIONS)
@@ -90,6 +91,33 @@ def test_many_clients_of_one_destination(gateway, way, version):
     finally:
         for sock in socks:
             sock.close()
+
+
+@by_version
+def test_bursts_of_new_flows_of_one_destination(gateway, version):
+    """A flow's socket is anybody's between bind and connect: look-ups meanwhile may find it.
+
+    They take the longer, and the more of them go wrong, the more flows the destination has.
+    """
+    rig = gateway.rig
+    gateway.reload(RELAYED)
+    before = gateway.routes()
+    remote = (rig.destination(30, version), ECHO)
+    for first_port in range(20_000, 20_000 + 40 * BURSTS, 40):
+        socks = [
+            open_socket(client, version, port=port)
+            for client in rig.clients
+            for port in range(first_port, first_port + 40)
+        ]
+        try:
+            for number, sock in enumerate(socks):
+                sock.sendto(f"{first_port}/{number}".encode(), remote)
+            for number, sock in enumerate(socks):
+                assert receive(sock)[0] == f"{first_port}/{number}".encode()
+        finally:
+            for sock in socks:
+                sock.close()
+    assert gateway.since(before).relay.flows == BURSTS * 80
 
 
 def refusing(rig, version, *, cache):

@@ -29,5 +29,5 @@ def run(file: str | None, directory: str | None) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     path = config_path(file, directory)
     check_privileges()
-    Supervisor(path).run()
+    Supervisor(path, directory or "").run()
     return 0

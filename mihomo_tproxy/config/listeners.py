@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.access import parse_users
-from mihomo_tproxy.config.proxies import BUILT_IN
 from mihomo_tproxy.config.proxies.common import MAX_MARK, MAX_PORT
 from mihomo_tproxy.config.report import did_you_mean
 from mihomo_tproxy.config.section import Section, describe, scalar_text
@@ -23,10 +22,9 @@ from mihomo_tproxy.config.specs.listener import ListenerSpec, ListenerType
 from mihomo_tproxy.model.address import address_key, address_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from mihomo_tproxy.config.report import Report
-    from mihomo_tproxy.config.specs.base import ProxySpec
     from mihomo_tproxy.config.yaml import Value
 
 ANY_V4: Final = "0.0.0.0"  # noqa: S104 - what the file asks for
@@ -59,10 +57,10 @@ _WORDS: Final = [str(kind) for kind in ListenerType]
 
 
 def parse_listeners(
-    section: Section, proxies: Iterable[ProxySpec], *, allow_lan: bool, bind_address: str
+    section: Section, targets: Collection[str], *, allow_lan: bool, bind_address: str
 ) -> tuple[ListenerSpec, ...]:
-    """Every listener of the top-level section; what is wrong is reported."""
-    targets = [*BUILT_IN, *(proxy.name for proxy in proxies)]
+    """Every listener of the top-level section, each with a proxy of `targets` or none; what is
+    wrong is reported."""
     found = _port_keys(section, allow_lan=allow_lan, bind_address=bind_address)
     names: set[str] = set()
     for path, value in section.values("listeners"):
@@ -97,7 +95,7 @@ def _port_keys(section: Section, *, allow_lan: bool, bind_address: str) -> list[
     return found
 
 
-def _parse_entry(section: Section, targets: list[str]) -> list[ListenerSpec]:
+def _parse_entry(section: Section, targets: Collection[str]) -> list[ListenerSpec]:
     """One entry of `listeners`: a listener for each of its ports."""
     name, kind = section.text("name"), _kind(section)
     if not name:

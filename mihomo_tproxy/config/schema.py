@@ -11,12 +11,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.geo import GeoSpec
+from mihomo_tproxy.config.specs.group import GroupSpec, GroupType
 from mihomo_tproxy.config.specs.listener import AccessSpec
 from mihomo_tproxy.model.enums import TunnelMode
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.specs.base import ProxySpec
-    from mihomo_tproxy.config.specs.group import GroupSpec
     from mihomo_tproxy.config.specs.listener import ListenerSpec
     from mihomo_tproxy.config.specs.provider import ProxyProviderSpec, RuleProviderSpec
     from mihomo_tproxy.model.interfaces import Rule
@@ -106,7 +106,7 @@ class Config:
     """Outgoing interface; "" leaves the choice to the routes."""
     rules: tuple[Rule, ...] = ()
     proxies: tuple[ProxySpec, ...] = ()
-    groups: tuple[GroupSpec, ...] = ()
+    groups: tuple[GroupSpec, ...] = (GroupSpec("GLOBAL", GroupType.SELECT, ("DIRECT", "REJECT")),)
     """Those of the file, then GLOBAL if the file has none of that name."""
     proxy_providers: tuple[ProxyProviderSpec, ...] = ()
     provider_proxies: tuple[ProxySpec, ...] = ()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.access import parse_access
+from mihomo_tproxy.config.chains import check_chains
 from mihomo_tproxy.config.context import Context
 from mihomo_tproxy.config.gateway import parse_gateway
 from mihomo_tproxy.config.geo import parse_geo
@@ -40,10 +41,9 @@ IGNORED_KEYS: Final = frozenset(
         *("external-controller-pipe", "external-controller-routing-mark"),
         *("external-controller-tls", "external-controller-unix", "external-doh-server"),
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
-        *("geo-auto-update", "geo-update-interval", "geodata-loader", "geodata-mode"),
-        *("geosite-matcher", "geox-url", "global-client-fingerprint", "global-ua"),
+        *("global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
-        *("ntp", "proxy-groups", "proxy-providers", "rule-providers", "secret"),
+        *("ntp", "secret"),
         *("sniffer", "ss-config", "tcp-concurrent", "tls", "tuic-server", "tun"),
         *("tunnels", "vmess-config"),
     }
@@ -75,11 +75,15 @@ def _parse(report: Report, section: Section) -> Config:
     proxies = parse_proxies(section)
     providers = parse_proxy_providers(section, proxies)
     groups = parse_groups(section, proxies, providers)
+    provided = check_chains(section.report, proxies, groups, providers.proxies)
     geo = parse_geo(section)
     geo_data = GeoData(report.home, geo)
     rule_providers = parse_rule_providers(section)
-    names = [*(proxy.name for proxy in proxies), *(group.name for group in groups)]
-    rules = parse_rules(section, {*BUILT_IN, *names}, Context(geo_data, rule_providers))
+    named = [*(proxy.name for proxy in proxies), *(group.name for group in groups)]
+    targets = dict.fromkeys([*BUILT_IN, *named])
+    rules = parse_rules(section, targets, Context(geo_data, rule_providers))
+    for warning in geo_data.warnings:
+        report.general_warning(warning)
     hosts = parse_hosts(report, section.take("hosts"))
     allow_lan = section.boolean("allow-lan", False)
     bind_address = _bind_address(section)
@@ -89,7 +93,7 @@ def _parse(report: Report, section: Section) -> Config:
         allow_lan=allow_lan,
         bind_address=bind_address,
         ipv6=section.boolean("ipv6", True),
-        listeners=parse_listeners(section, proxies, allow_lan=allow_lan, bind_address=bind_address),
+        listeners=parse_listeners(section, targets, allow_lan=allow_lan, bind_address=bind_address),
         access=parse_access(section),
         routing_mark=section.integer("routing-mark", 0, 0, MAX_MARK),
         interface_name=parse_interface(section),
@@ -97,7 +101,7 @@ def _parse(report: Report, section: Section) -> Config:
         proxies=proxies,
         groups=groups,
         proxy_providers=providers.specs,
-        provider_proxies=providers.proxies,
+        provider_proxies=provided,
         rule_providers=rule_providers.specs,
         geo=replace(geo, needed=tuple(sorted(geo_data.needed))),
         home=report.home,

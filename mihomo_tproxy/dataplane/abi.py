@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_MASKS: Final = 6
 MAX_WORKERS: Final = 16
 
-SETTINGS: Final = Struct(f"=5I{MAX_MASKS}I4xQ")
+SETTINGS: Final = Struct(f"=5I{MAX_MASKS}IIQ")
 PREFIX: Final = Struct("=I16s")
 PREFIX_VERDICT: Final = Struct("=2I")
 VERDICT_KEY: Final = Struct("=16s16s2s2sBB2x")
@@ -69,6 +69,7 @@ class Settings(NamedTuple):
     workers: int
     routing_mark: int
     masks: tuple[int, ...]
+    epoch: int
     netns_cookie: int
 
     def pack(self) -> bytes:
@@ -82,15 +83,17 @@ class Settings(NamedTuple):
         masks = [*self.masks, *[0] * (MAX_MASKS - len(self.masks))]
         return SETTINGS.pack(
             self.mark, self.generation, self.flags, self.workers, self.routing_mark,
-            *masks, self.netns_cookie,
+            *masks, self.epoch, self.netns_cookie,
         )  # fmt: skip
 
     @classmethod
     def unpack(cls, data: bytes) -> Settings:
         """The settings in force."""
-        mark, generation, flags, workers, routing_mark, *masks, cookie = SETTINGS.unpack(data)
+        mark, generation, flags, workers, routing_mark, *masks, epoch, cookie = SETTINGS.unpack(
+            data
+        )
         used = tuple(mask for mask in masks if mask)
-        return cls(mark, generation, flags, workers, routing_mark, used, cookie)
+        return cls(mark, generation, flags, workers, routing_mark, used, epoch, cookie)
 
 
 class Count(NamedTuple):

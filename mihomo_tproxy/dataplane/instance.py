@@ -28,6 +28,7 @@ class Instance:
         self.pins = os.path.join(BPFFS, "mihomo-tproxy", str(self.number))
         self.new_pins = f"{self.pins}-new"
         self.state_path = os.path.join(RUN_DIR, f"{self.number}.json")
+        self.control_path = os.path.join(RUN_DIR, f"{self.number}.sock")
         self._lock_fd = -1
 
     def lock(self) -> None:
@@ -108,6 +109,7 @@ class Instance:
         unpin(self.pins)
         unpin(self.new_pins)
         _remove_file(self.state_path)
+        _remove_file(self.control_path)
         _remove_empty(os.path.dirname(self.pins))
         _remove_empty(RUN_DIR)
         return found

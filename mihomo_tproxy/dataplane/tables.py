@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from mihomo_tproxy.dataplane.plan import Host, KernelPlan, Link, Marking
 
 
-def write_settings(pins: str, plan: KernelPlan, marking: Marking, generation: int) -> None:
-    """Switch the programs to a plan and a generation of rules, at once."""
+def write_settings(
+    pins: str, plan: KernelPlan, marking: Marking, generation: int, epoch: int
+) -> None:
+    """Switch the programs to a plan, a generation of rules and an epoch of verdicts, at once."""
     settings = abi.Settings(
         marking.mark, generation, plan.flags(), plan.workers, plan.routing_mark, plan.masks,
-        netns_cookie(),
+        epoch, netns_cookie(),
     )  # fmt: skip
     with closing(open_map(pins, "settings")) as table:
         table.update(bytes(4), settings.pack())

@@ -1,8 +1,8 @@
 """The verdict cache as the relay sees it: decisions become kernel verdicts.
 
-Proof obligation: the key holds exactly the fields the decision depended on, stamped with the
-generation of the rules that decided; the kernel ignores every other generation. So a verdict found
-there is what the engine would decide for that flow.
+Proof obligation: the key holds exactly the fields the decision depended on, stamped with the epoch
+of the rules and of the groups' choices that decided; the kernel ignores every other epoch. So a
+verdict found there is what the engine would decide for that flow.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ class KernelVerdicts:
         self._map = verdicts
         self._unobserved = unobserved
         self._masks: frozenset[int] = frozenset()
-        self._generation = 0
+        self._epoch = 0
         self.learnt = 0
         self.failed = 0
 
-    def configure(self, generation: int, masks: tuple[int, ...]) -> None:
-        """From now on verdicts are of this generation, and only these masks are looked up."""
-        self._generation = generation
+    def configure(self, epoch: int, masks: tuple[int, ...]) -> None:
+        """From now on verdicts are of this epoch, and only these masks are looked up."""
+        self._epoch = epoch
         self._masks = frozenset(masks)
+
+    def renew(self, epoch: int) -> None:
+        """From now on verdicts are of this epoch: a group chose anew."""
+        self._epoch = epoch
 
     def learn(self, metadata: Metadata, depends: int, verdict: Verdict) -> bool:
         """Cache a verdict; see `VerdictMap.learn`."""
@@ -53,7 +57,7 @@ class KernelVerdicts:
         return True
 
     def _value(self, verdict: Verdict) -> bytes:
-        return VERDICT_VALUE.pack(self._generation, verdict)
+        return VERDICT_VALUE.pack(self._epoch, verdict)
 
     @staticmethod
     def _key(metadata: Metadata, mask: int) -> bytes:

@@ -28,7 +28,10 @@ from mihomo_tproxy.model.fields import NAMES_OBSERVED
 from mihomo_tproxy.model.metadata import Metadata
 from mihomo_tproxy.rig import Rig, host
 from mihomo_tproxy.rig.rig import module_environment
+from mihomo_tproxy.rule.chain import steered_constants
 from mihomo_tproxy.rule.engine import Engine
+from mihomo_tproxy.rule.flatten import build_image
+from mihomo_tproxy.rule.image import Image
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -96,7 +99,9 @@ class Demonstration:
 
     def __init__(self) -> None:
         config = parse(CONFIG)
-        self._engine = Engine(config.rules, config.mode, names_observed=NAMES_OBSERVED)
+        image = Image(build_image(config.rules))
+        constant = steered_constants(names_observed=NAMES_OBSERVED)
+        self._engine = Engine(image, config.mode, constant=constant)
         self._rig = Rig.standard(clients=2)
         self._gateway: Process
         self.counters: Counters
@@ -209,7 +214,7 @@ class Demonstration:
             port=case.port,
             family=family,
             network=str(case.network),
-            rule=str(decision.rule) if decision.rule else "",
+            rule=self._engine.line(decision.rank) if decision.rank >= 0 else "",
             target=decision.target,
             way=str(proof.way),
             expected=str(case.way),

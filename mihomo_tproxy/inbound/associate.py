@@ -3,8 +3,9 @@
     client a:p --- socket of the association --- link per outbound --- X, Y, anyone
 
 The relay address is a port of its own at the address the client came to. Only datagrams from the
-client's address count, and from the port that the first of them came from. Rules decide per
-destination, names stay names; replies come from whoever sends them.
+client's address count, and from the port that the first of them came from: to the rules that is
+their source, and as in mihomo nobody's in particular, whoever authenticated for the association.
+Rules decide per destination, names stay names; replies come from whoever sends them.
 
 Invariants: the association ends with its TCP connection; destinations are capped, the oldest go
 first, and each is forgotten when nothing went there or came from there for the UDP timeout; when
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.codec import socks5
 from mihomo_tproxy.codec.address import SOCKS_IPV4, SOCKS_IPV6, SOCKS_NAME, encode_socks_address
-from mihomo_tproxy.errors import ProtocolError
+from mihomo_tproxy.errors import NeedsAddress, ProtocolError
 from mihomo_tproxy.inbound.handshake import READABLE, Farewell
 from mihomo_tproxy.model.enums import InboundType, Network
 from mihomo_tproxy.net.reactor import NEVER
@@ -27,6 +28,7 @@ from mihomo_tproxy.net.sockopt import cause_of, socket_address
 
 if TYPE_CHECKING:
     from mihomo_tproxy.inbound.inbound import Inbound
+    from mihomo_tproxy.model.metadata import RequestMetadata
     from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.net.tracker import Traffic
     from mihomo_tproxy.outbound.base import Outbound, PacketLink
@@ -37,6 +39,10 @@ DESTINATION_LIMIT: Final = 256
 REMOTE_LIMIT: Final = 1024
 """Remotes whose header is remembered."""
 TURN_DATAGRAMS: Final = 64
+WAITING_NAMES: Final = 16
+"""Names of one client that are looked up at a time, since a rule asks for their addresses."""
+WAITING_DATAGRAMS: Final = 16
+"""Datagrams to each of them that wait meanwhile."""
 _KEY_AT: Final = 2
 """The key of a destination is its header from the fragment number on."""
 _MIN_DATAGRAM: Final = 7
@@ -65,7 +71,7 @@ class Association:
 
     __slots__ = (
         *("_client", "_destinations", "_headers", "_heard", "_inbound", "_links", "_peer"),
-        *("_replies", "_round", "_sock", "_source", "_user", "deadline"),
+        *("_replies", "_round", "_sock", "_source", "_waiting", "deadline"),
     )
 
     def __init__(
@@ -74,7 +80,6 @@ class Association:
         client: SocketType,
         sock: SocketType,
         source: SocketAddress,
-        user: bytes,
     ) -> None:
         """Take over the client's connection and a bound datagram socket.
 
@@ -85,7 +90,6 @@ class Association:
         self._client: SocketType | None = client
         self._sock = sock
         self._source = source
-        self._user = user
         self._peer: SocketAddress | None = None
         self._destinations: dict[bytes, Destination] = {}
         self._headers: dict[SocketAddress, tuple[bytes, bytes]] = {}
@@ -93,6 +97,8 @@ class Association:
         self._heard = 0.0
         self._links: dict[Outbound, PacketLink] = {}
         self._replies = inbound.tracker.traffic("", Network.UDP)
+        self._waiting: dict[bytes, list[bytes]] = {}
+        """Datagrams to destinations that are not decided yet."""
         self._round = 0
         self.deadline = NEVER
         reactor = inbound.reactor
@@ -228,15 +234,32 @@ class Association:
     def _open(self, header: bytes, data: memoryview) -> Destination | None:
         """Ask the rules about a destination; None when they, or the datagram, do not let it."""
         inbound = self._inbound
+        queue = self._waiting.get(header)
+        if queue is not None:
+            if len(queue) < WAITING_DATAGRAMS:
+                queue.append(bytes(data))
+            else:
+                inbound.tracker.count("udp-name-queue-full")
+            return None
         try:
             host, port, offset = socks5.parse_udp(data)
             metadata = inbound.metadata(
-                Network.UDP, InboundType.SOCKS5, self._source, host, port, self._user
+                Network.UDP, InboundType.SOCKS5, self._peer or self._source, host, port
             )
         except ProtocolError as error:
             inbound.tracker.count(error.cause)
             return None
-        outbound = inbound.tunnel.decide(metadata)
+        return self._decide(header, metadata, offset, data)
+
+    def _decide(
+        self, header: bytes, metadata: RequestMetadata, offset: int, data: memoryview
+    ) -> Destination | None:
+        inbound = self._inbound
+        try:
+            outbound = inbound.tunnel.decide(metadata)
+        except NeedsAddress:
+            self._wait(header, metadata, offset, data)
+            return None
         if outbound is None:
             inbound.tracker.count("no-outbound")
             return None
@@ -245,13 +268,33 @@ class Association:
             return None
         if len(self._destinations) >= DESTINATION_LIMIT:
             self._forget(next(iter(self._destinations)))
-        address = socket_address(metadata.destination or metadata.host, port)
+        host = metadata.destination or metadata.host
+        address = socket_address(host, metadata.destination_port)
         traffic = inbound.tracker.traffic(outbound.name, Network.UDP)
         destination = Destination(address, offset, link, traffic)
         inbound.tracker.session_opened(traffic)
         self._destinations[header] = destination
         self.deadline = min(self.deadline, inbound.reactor.now + inbound.tunnel.nat.udp_timeout_s)
         return destination
+
+    def _wait(
+        self, header: bytes, metadata: RequestMetadata, offset: int, data: memoryview
+    ) -> None:
+        """The rules ask for the destination's address: datagrams to it wait, a few."""
+        inbound = self._inbound
+
+        def decide() -> None:
+            queue = self._waiting.pop(header, [])
+            if self._client is None or not queue:
+                return
+            if self._decide(header, metadata, offset, memoryview(queue[0])) is not None:
+                for each in queue:
+                    self._forward(memoryview(each))
+
+        self._waiting[header] = [bytes(data)]
+        if len(self._waiting) > WAITING_NAMES or not inbound.tunnel.resolve(metadata, decide):
+            del self._waiting[header]
+            inbound.tracker.count("resolve-limit")
 
     def _link_to(self, outbound: Outbound) -> PacketLink | None:
         link = self._links.get(outbound)
@@ -284,9 +327,7 @@ class Association:
         self._links.clear()
 
 
-def open_association(
-    inbound: Inbound, client: SocketType, source: SocketAddress, user: bytes
-) -> None:
+def open_association(inbound: Inbound, client: SocketType, source: SocketAddress) -> None:
     """Answer a UDP ASSOCIATE; the client is not watched, and taken over."""
     sock = None
     if inbound.associations >= ASSOCIATION_LIMIT:
@@ -297,7 +338,7 @@ def open_association(
             sock = SocketType(client.family, SOCK_DGRAM | SOCK_NONBLOCK, 0)
             sock.bind((here[0], 0, *here[2:]))
             reply = socks5.encode_reply(socks5.SUCCEEDED, here[0], sock.getsockname()[1])
-            association = Association(inbound, client, sock, source, user)
+            association = Association(inbound, client, sock, source)
         except OSError as error:
             cause = cause_of(error.errno, "udp-associate")
         else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from socket import SocketType
 
     from mihomo_tproxy.inbound.inbound import Inbound
-    from mihomo_tproxy.model.metadata import Metadata
+    from mihomo_tproxy.model.metadata import RequestMetadata
     from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.outbound.base import Answer
 
@@ -104,7 +104,7 @@ class Handshake:
             self.inbound.clients -= 1
         return client
 
-    def hand_over(self, metadata: Metadata, answer: Answer | None) -> None:
+    def hand_over(self, metadata: RequestMetadata, answer: Answer | None) -> None:
         """Give the client to the tunnel."""
         client = self.release()
         if client is not None:

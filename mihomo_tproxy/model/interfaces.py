@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mihomo_tproxy.model.enums import Verdict
     from mihomo_tproxy.model.metadata import Decision, Metadata
 
@@ -42,7 +44,14 @@ class RuleEngine(Protocol):
     """The one place that decides flows."""
 
     def match(self, metadata: Metadata) -> Decision:
-        """The decision for a flow; the first rule that matches, in file order."""
+        """The decision for a flow; the first rule that matches, in file order.
+
+        Raises:
+            NeedsAddress: it depends on the address of the flow's name (`rule.engine`).
+        """
+
+    def match_usable(self, metadata: Metadata, usable: Callable[[str], bool]) -> Decision:
+        """As `match`, but a rule whose target is not usable for this flow is passed over."""
 
 
 class VerdictMap(Protocol):

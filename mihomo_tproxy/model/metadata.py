@@ -9,7 +9,6 @@ from mihomo_tproxy.model.address import address_key
 
 if TYPE_CHECKING:
     from mihomo_tproxy.model.enums import InboundType, Network
-    from mihomo_tproxy.model.interfaces import Rule
 
 
 class Metadata:
@@ -128,8 +127,8 @@ class Decision(NamedTuple):
 
     target: str
     """The name of the outbound: `DIRECT`, `REJECT`, a proxy, a group."""
-    rule: Rule | None
-    """The rule that decided; None when none matched, or when the mode did."""
+    rank: int
+    """The rule that decided, as the engine counts them; -1 when none matched, or the mode did."""
     depends: int
     """The fields (`model.fields`) the decision followed from: any flow that agrees with this one
     in these fields meets the same decision."""

@@ -74,7 +74,8 @@ def open_reply(local: SocketAddress, peer: SocketAddress) -> SocketType:
     """A UDP socket that speaks as `local`, an address that need not be ours, to `peer` only.
 
     The kernel finds it by the full 4-tuple, before any listener. Several of them share `local`.
-    Datagrams of anyone may have been queued between bind and connect: read the sender of those.
+    The kernel may queue datagrams of anyone that it looked up between bind and connect, also a
+    moment after this returns: read the sender of those.
 
     Raises:
         OSError: no descriptor, no privilege, or the address is taken by a socket of this host.

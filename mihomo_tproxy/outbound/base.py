@@ -1,4 +1,8 @@
-"""What an outbound is to the tunnel, and what the tunnel's UDP side is to an outbound."""
+"""What an outbound is to the tunnel, and what the tunnel's UDP side is to an outbound.
+
+An outbound is a leaf, or a group that picks one for each flow. The tunnel picks first, and asks the
+leaf: `pick` of a leaf is itself, and never a group.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from socket import SocketType
+    from typing import Self
 
     from mihomo_tproxy.codec.layer import Layer
     from mihomo_tproxy.model.enums import Verdict
@@ -66,8 +71,27 @@ class Outbound(Protocol):
 
     name: str
     """As a rule names it."""
-    verdict: Verdict
-    """What the kernel may do with later flows of the same decision; UNKNOWN: ask again."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the kernel may do with later flows of the same decision; UNKNOWN: ask again."""
+
+    @property
+    def udp(self) -> bool:
+        """Whether it takes datagrams, were it only to refuse them as REJECT does.
+
+        Where it does not, the rules are asked on.
+        """
+
+    @property
+    def passes(self) -> bool:
+        """Whether it is PASS: the rules are asked on."""
+
+    def pick(self, metadata: Metadata | None) -> Outbound:
+        """Who takes a flow: itself, or the member a group picks for it; never a group.
+
+        None stands for a flow that is not known, as under another proxy.
+        """
 
     def open_tcp(
         self, client: SocketType, metadata: Metadata, answer: Answer | None = None
@@ -90,3 +114,41 @@ class Outbound(Protocol):
 
     def refuse_udp(self, client: SocketAddress, destination: SocketAddress, size: int) -> None:
         """Answer a datagram of `size` bytes that `open_udp` gave no link for."""
+
+
+class Leaf:
+    """What all outbounds that are no group have in common."""
+
+    passes = False
+
+    def pick(self, metadata: Metadata | None) -> Self:
+        """Itself."""
+        return self
+
+
+class Picker:
+    """What does what an outbound does by whom it picks."""
+
+    __slots__ = ()
+
+    def pick(self, metadata: Metadata | None) -> Outbound:
+        """Who takes a flow; never a picker."""
+        raise NotImplementedError
+
+    def open_tcp(
+        self, client: SocketType, metadata: Metadata, answer: Answer | None = None
+    ) -> None:
+        """Have the pick take an accepted client over."""
+        self.pick(metadata).open_tcp(client, metadata, answer)
+
+    def route(self, host: str, port: int) -> Route:
+        """The way of who is picked now; raises as that does."""
+        return self.pick(None).route(host, port)
+
+    def open_udp(self, sink: PacketSink) -> PacketLink | None:
+        """A link of who is picked now; raises as that does."""
+        return self.pick(None).open_udp(sink)
+
+    def refuse_udp(self, client: SocketAddress, destination: SocketAddress, size: int) -> None:
+        """Have who is picked now answer."""
+        self.pick(None).refuse_udp(client, destination, size)

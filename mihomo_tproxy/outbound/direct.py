@@ -15,7 +15,7 @@ from mihomo_tproxy.model.enums import Network, Verdict
 from mihomo_tproxy.net.reactor import NEVER
 from mihomo_tproxy.net.relay import Flow
 from mihomo_tproxy.net.sockopt import cause_of, is_literal, socket_address
-from mihomo_tproxy.outbound.base import Route
+from mihomo_tproxy.outbound.base import Leaf, Route
 from mihomo_tproxy.outbound.opening import open_flow, turn_away
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ NAME_QUEUE: Final = 16
 """Datagrams of one client port that wait for addresses of names."""
 
 
-class Direct:
+class Direct(Leaf):
     """Dials destinations by itself."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Direct:
         self.name = name
         self.verdict = Verdict.DIRECT if kernel and udp else Verdict.UNKNOWN
         self.dialer = dialer
-        self._udp = udp
+        self.udp = udp
         self._context = context
         self._tracker = tracker = context.tracker
         self._traffic = tracker.traffic(name, Network.TCP)
@@ -83,7 +83,7 @@ class Direct:
 
     def open_udp(self, sink: PacketSink) -> DirectLink | None:
         """One unconnected socket per family: any remote may answer it (full cone)."""
-        return DirectLink(self._context.reactor, self, sink) if self._udp else None
+        return DirectLink(self._context.reactor, self, sink) if self.udp else None
 
     def refuse_udp(self, client: SocketAddress, destination: SocketAddress, size: int) -> None:
         """`udp: false`: the datagram is lost, and counted."""

@@ -21,6 +21,7 @@ class Http(ProxyOutbound):
 
     def __init__(self, env: OutboundEnv, spec: HttpProxySpec, carrier: Carrier) -> None:
         super().__init__(env, spec, carrier)
+        self.udp = False
         self._fields = ConnectFields(spec.username, spec.password, spec.headers)
 
     def stream_layers(self, host: str, port: int) -> list[Layer]:

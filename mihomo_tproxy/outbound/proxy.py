@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mihomo_tproxy.errors import LocalProtocolError
 from mihomo_tproxy.model.enums import Network, Verdict
+from mihomo_tproxy.outbound.base import Leaf
 from mihomo_tproxy.outbound.opening import open_flow, turn_away
 from mihomo_tproxy.outbound.packets import open_packet_link
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.transport.carrier import Carrier
 
 
-class ProxyOutbound:
+class ProxyOutbound(Leaf):
     """A proxy server. A protocol says its layers; the dial, the flow and the links are here."""
 
     verdict = Verdict.UNKNOWN
@@ -33,7 +34,7 @@ class ProxyOutbound:
         self.context = env.context
         self._server = spec.server
         self._port = spec.port
-        self._udp = spec.udp
+        self.udp = spec.udp
         self._carrier = carrier
         self._underlay = env.underlay(spec)
         self._traffic = env.context.tracker.traffic(spec.name, Network.TCP)
@@ -89,7 +90,7 @@ class ProxyOutbound:
 
     def open_udp(self, sink: PacketSink) -> PacketLink | None:
         """A link for one client port, None with `udp: false`."""
-        return open_packet_link(self, sink) if self._udp else None
+        return open_packet_link(self, sink) if self.udp else None
 
     def underlay_udp(self, sink: PacketSink) -> PacketLink | None:
         """Raw datagrams from where the server is reached: own sockets, or `dialer-proxy`'s.

@@ -1,4 +1,4 @@
-"""REJECT answers at once; REJECT-DROP never answers (mihomo: `adapter/outbound/reject.go`).
+"""REJECT answers at once; REJECT-DROP never answers; PASS leads nowhere.
 
 A client whose packet came up has been accepted by the kernel already, so REJECT is a RST after the
 handshake, and REJECT-DROP a connection that stays open and silent. It is held for as long as mihomo
@@ -16,6 +16,8 @@ from mihomo_tproxy.errors import LocalProtocolError
 from mihomo_tproxy.model.enums import Network, Verdict
 from mihomo_tproxy.net.layered import refuse
 from mihomo_tproxy.net.sockopt import reset_on_close
+from mihomo_tproxy.outbound.base import Leaf
+from mihomo_tproxy.outbound.opening import turn_away
 
 if TYPE_CHECKING:
     from socket import SocketType
@@ -32,10 +34,11 @@ HOLD_LIMIT: Final = 1024
 _GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLET
 
 
-class Reject:
+class Reject(Leaf):
     """RST for TCP, ICMP port unreachable for UDP."""
 
     verdict = Verdict.UNKNOWN
+    udp = True
 
     def __init__(self, tracker: Tracker, unreachable: Unreachable, name: str = "REJECT") -> None:
         self.name = name
@@ -70,10 +73,11 @@ class Reject:
         self._unreachable.send(client, destination, size)
 
 
-class RejectDrop:
+class RejectDrop(Leaf):
     """Silence."""
 
     verdict = Verdict.DROP
+    udp = True
 
     def __init__(self, reactor: Reactor, tracker: Tracker, name: str = "REJECT-DROP") -> None:
         self.name = name
@@ -116,6 +120,35 @@ class RejectDrop:
             reset_on_close(client)
             self._reactor.retire(client)
             self._tracker.flow_closed(self._tcp, cause)
+
+
+class Pass(Leaf):
+    """PASS: the rules are asked on. Where there is none to ask, nothing goes this way."""
+
+    verdict = Verdict.UNKNOWN
+    udp = True
+    passes = True
+
+    def __init__(self, tracker: Tracker, name: str = "PASS") -> None:
+        self.name = name
+        self._tracker = tracker
+
+    def open_tcp(
+        self, client: SocketType, metadata: Metadata, answer: Answer | None = None
+    ) -> None:
+        """Turn the client away."""
+        turn_away(self._tracker, client, answer, "passed-by-all")
+
+    def route(self, host: str, port: int) -> Route:
+        """Nothing goes this way."""
+        raise LocalProtocolError("passed-by-all", f"{self.name} leads nowhere")
+
+    def open_udp(self, sink: PacketSink) -> None:
+        """No datagrams go this way."""
+
+    def refuse_udp(self, client: SocketAddress, destination: SocketAddress, size: int) -> None:
+        """The datagram is lost, and counted."""
+        self._tracker.count("passed-by-all")
 
 
 class Held:

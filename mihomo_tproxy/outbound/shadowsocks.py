@@ -75,7 +75,7 @@ class Shadowsocks(ProxyOutbound):
         Raises:
             OSError: no descriptor for it.
         """
-        if not self._udp:
+        if not self.udp:
             return None
         if self._uot:
             return open_packet_link(self, sink)

@@ -61,7 +61,7 @@ class Socks5(ProxyOutbound):
 
     def open_udp(self, sink: PacketSink) -> PacketLink | None:
         """A link for one client port, None with `udp: false`."""
-        return Socks5Link(self, sink) if self._udp else None
+        return Socks5Link(self, sink) if self.udp else None
 
     def associate(self) -> Socks5Associate:
         """The layer of a new association."""

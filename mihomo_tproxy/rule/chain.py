@@ -1,8 +1,12 @@
 """The rules that can decide anything, each with what a decision there has depended on so far.
 
-While names are not observed every flow's host is empty, so a domain rule is a constant: one that
-does not match the empty name is left out, one that does (`DOMAIN-WILDCARD,*`) ends the list. A rule
-that looks at nothing ends the list as well.
+A rule list is expanded first: a classical rule set is its rules, one after the other. Fields that
+are the same for every flow of some kind (`constant`: a flow that the kernel steered has no listener
+to tell apart, and no name while nothing names it) are depended on by nobody; a rule that looks at
+nothing else is left out, or ends the list.
+
+A rule whose target may turn out to be unusable (`conditional`: a proxy without UDP, a group, PASS)
+is passed over then, so it ends nothing, and what comes after it depends on the network as well.
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.enums import InboundType, Network
 from mihomo_tproxy.model.metadata import Metadata
+from mihomo_tproxy.rule.rule_set import ClassicalSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from mihomo_tproxy.model.interfaces import Rule
 
@@ -26,22 +31,43 @@ class Link(NamedTuple):
     depends: int
     """The fields that this rule and all before it look at."""
     always: bool
-    """The rule matches every flow: nothing comes after it."""
+    """The rule matches every flow, and its target can be used: nothing comes after it."""
+    line: int
+    """Its place in the list before the expansion."""
 
 
-def chain(rules: Iterable[Rule], *, names_observed: bool) -> Iterator[Link]:
-    """The rules in order, up to the first that matches always."""
+def steered_constants(*, names_observed: bool) -> int:
+    """The fields in which flows that the kernel steers to us cannot differ."""
+    return fields.INBOUND if names_observed else fields.INBOUND | fields.DOMAIN
+
+
+def expanded(rules: Iterable[Rule]) -> Iterator[tuple[int, Rule]]:
+    """Every single rule, with its place in the list."""
+    for line, rule in enumerate(rules):
+        if isinstance(rule, ClassicalSet):
+            for _, inner in expanded(rule.rules):
+                yield line, inner
+        else:
+            yield line, rule
+
+
+def chain(
+    rules: Iterable[Rule], constant: int = 0, conditional: Collection[str] = ()
+) -> Iterator[Link]:
+    """The rules in order, up to the first that decides always."""
     depends = 0
-    for rule in rules:
-        looks_at = rule.fields
-        if looks_at == fields.DOMAIN and not names_observed:
-            if not rule.match(_NAMELESS):
-                continue
-            looks_at = 0
+    for line, rule in expanded(rules):
+        looks_at = rule.fields & ~constant
+        if not looks_at and rule.fields and not rule.match(_STEERED):
+            continue
         depends |= looks_at
-        yield Link(rule, depends, looks_at == 0)
-        if looks_at == 0:
+        passable = any(target in conditional for target in rule.targets())
+        always = not looks_at and not passable
+        yield Link(rule, depends, always, line)
+        if always:
             return
+        if passable:
+            depends |= fields.NETWORK
 
 
-_NAMELESS = Metadata(Network.TCP, InboundType.TPROXY, "::", 0, "::", 0)
+_STEERED = Metadata(Network.TCP, InboundType.TPROXY, "::", 0, "::", 0)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class DomainKeyword(BaseRule):
     """Matches a name by a part of it, across labels."""
 
-    __slots__ = ("_keyword",)
+    __slots__ = ("keyword",)
 
     def __init__(self, kind: str, payload: str, target: str, options: frozenset[str]) -> None:
         super().__init__(kind, payload, target, fields.DOMAIN)
-        self._keyword = ascii_name(payload)
+        self.keyword = ascii_name(payload)
 
     def match(self, metadata: Metadata) -> bool:
-        return self._keyword in metadata.host
+        return self.keyword in metadata.host

@@ -6,32 +6,33 @@ address, whatever its other fields. PROXY means that user space decides. First m
 match are reconciled so: a prefix inside one of an earlier rule is left out, for the earlier rule
 wins; a prefix around one of an earlier rule is no conflict, for the longer one wins the look-up.
 
-Which outbound the kernel can stand in for: the built-in DIRECT, and GLOBAL, which is DIRECT while
-there is no group to select from. A proxy of type `direct` goes to user space, for its socket
-options. REJECT answers the client, which user space does; REJECT-DROP needs no answer.
+Which outbound the kernel can stand in for: the built-in DIRECT. A group goes to user space, for its
+choice changes, and so does a proxy of type `direct`, for its socket options. REJECT answers the
+client, which user space does; REJECT-DROP needs no answer.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mihomo_tproxy.matcher.cidr import EVERYTHING, Prefix, masked
+from mihomo_tproxy.matcher.cidr import EVERYTHING, Prefix, prefixes_of
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.enums import TunnelMode, Verdict
-from mihomo_tproxy.rule.chain import chain
-from mihomo_tproxy.rule.ip_cidr import IpCidr
+from mihomo_tproxy.rule.address import AddressRule
+from mihomo_tproxy.rule.chain import chain, steered_constants
+from mihomo_tproxy.rule.engine import MODE_TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from mihomo_tproxy.model.interfaces import Rule
+    from mihomo_tproxy.rule.chain import Link
 
 MAX_PREFIXES: Final = 65536
 """Prefixes beyond this are left to user space to decide."""
 
 _VERDICTS: Final = {
     "DIRECT": Verdict.DIRECT,
-    "GLOBAL": Verdict.DIRECT,
     "REJECT-DROP": Verdict.DROP,
 }
 
@@ -56,6 +57,7 @@ def static_prefixes(
     mode: TunnelMode,
     *,
     names_observed: bool,
+    conditional: Collection[str] = (),
     limit: int = MAX_PREFIXES,
 ) -> list[StaticVerdict]:
     """The prefixes whose verdict follows from the rules alone, at most `limit` of them.
@@ -63,23 +65,27 @@ def static_prefixes(
     What no prefix covers is decided by user space.
     """
     if mode is not TunnelMode.RULE:
-        target = "DIRECT" if mode is TunnelMode.DIRECT else "GLOBAL"
-        return [StaticVerdict(*EVERYTHING, verdict_of(target))]
-    found: dict[Prefix, Verdict] = {}
-    lengths: set[int] = set()
-    for prefix, verdict in _decided(rules, names_observed):
-        if any(
-            length <= prefix.length and masked(prefix.key, length) in found for length in lengths
-        ):
-            continue
-        if len(found) == limit:
+        return [StaticVerdict(*EVERYTHING, verdict_of(MODE_TARGETS[mode]))]
+    links = chain(rules, steered_constants(names_observed=names_observed), conditional)
+    ranked: dict[Prefix, int] = {}
+    verdicts: list[Verdict] = []
+    for prefixes, verdict in _decided(links):
+        for prefix in prefixes:
+            ranked.setdefault(prefix, len(verdicts))
+        verdicts.append(verdict)
+        if len(ranked) > limit * 2:
             break
-        found[prefix] = verdict
-        lengths.add(prefix.length)
-    return [StaticVerdict(*prefix, verdict) for prefix, verdict in found.items()]
+    kept = _uncovered(ranked)[:limit]
+    return [StaticVerdict(*prefix, verdicts[rank]) for prefix, rank in kept]
 
 
-def masks(rules: Iterable[Rule], mode: TunnelMode, *, names_observed: bool) -> tuple[int, ...]:
+def masks(
+    rules: Iterable[Rule],
+    mode: TunnelMode,
+    *,
+    names_observed: bool,
+    conditional: Collection[str] = (),
+) -> tuple[int, ...]:
     """The field masks under which decisions of these rules can be cached, each once.
 
     They form a chain: each has all fields of the one before. Left out are what a packet does not
@@ -87,21 +93,46 @@ def masks(rules: Iterable[Rule], mode: TunnelMode, *, names_observed: bool) -> t
     """
     if mode is not TunnelMode.RULE:
         return ()
-    seen = {link.depends for link in chain(rules, names_observed=names_observed)}
+    seen: set[int] = set()
+    passable = False
+    for link in chain(rules, steered_constants(names_observed=names_observed), conditional):
+        seen.add(link.depends)
+        passable = any(target in conditional for target in link.rule.targets())
+    if passable:
+        seen.add(max(seen, key=int.bit_count) | fields.NETWORK)
     cacheable = fields.PACKET & ~fields.SRC_PORT
     return tuple(
         sorted((mask for mask in seen if mask and not mask & ~cacheable), key=int.bit_count)
     )
 
 
-def _decided(rules: Iterable[Rule], names_observed: bool) -> Iterator[tuple[Prefix, Verdict]]:
+def _decided(links: Iterable[Link]) -> Iterator[tuple[Iterable[Prefix], Verdict]]:
     """Prefixes in the order of their rules, up to the first rule that needs more than them."""
-    for rule, _, always in chain(rules, names_observed=names_observed):
-        if always:
-            yield EVERYTHING, verdict_of(rule.target)
+    for link in links:
+        rule = link.rule
+        targets = rule.targets()
+        verdict = verdict_of(targets[0]) if len(targets) == 1 else Verdict.PROXY
+        if link.always or rule.fields == 0:
+            yield (EVERYTHING,), verdict
             return
-        if not isinstance(rule, IpCidr) or rule.fields != fields.DST_ADDR:
+        if not isinstance(rule, AddressRule) or rule.fields != fields.DST_ADDR:
             return
-        for prefix in rule.prefixes:
-            yield prefix, verdict_of(rule.target)
-    yield EVERYTHING, Verdict.DIRECT
+        yield (prefix for span in rule.ranges.ranges() for prefix in prefixes_of(*span)), verdict
+    yield (EVERYTHING,), Verdict.DIRECT
+
+
+def _uncovered(ranked: dict[Prefix, int]) -> list[tuple[Prefix, int]]:
+    """Prefixes that lie in none of an earlier rank, by rank.
+
+    Prefixes nest or are apart: sorted by address, the open ones around the next are a stack.
+    """
+    kept: list[tuple[Prefix, int]] = []
+    around: list[tuple[int, int]] = []
+    for prefix, rank in sorted(ranked.items()):
+        while around and around[-1][0] < prefix.key:
+            around.pop()
+        lowest = around[-1][1] if around else rank
+        if rank <= lowest:
+            kept.append((prefix, rank))
+        around.append((prefix.last, min(rank, lowest)))
+    return sorted(kept, key=lambda each: each[1])

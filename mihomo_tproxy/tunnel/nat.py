@@ -5,9 +5,10 @@
                                 UdpFlow (a:p, Z) --/
 
 A flow is a transparent socket bound to the remote and connected to the client: the kernel gives it
-the client's later datagrams by their 4-tuple, and what it sends comes from the remote. Rules
-decide per destination. A reply from a remote the client never wrote to gets a flow as well; what
-the client then sends there is decided first.
+the client's later datagrams by their 4-tuple, and what it sends comes from the remote. Until it is
+connected the kernel gives it anybody's, so a new flow asks who sent what it reads. Rules decide per
+destination. A reply from a remote the client never wrote to gets a flow as well; what the client
+then sends there is decided first.
 
 Invariants: associations, and flows of one association, are capped, the least used go first; every
 flow ends after its idle time, an association with its last flow; no datagram is answered with an
@@ -38,6 +39,9 @@ ASSOCIATION_LIMIT: Final = 8192
 FLOW_LIMIT: Final = 256
 """Remotes of one client port."""
 TURN_DATAGRAMS: Final = 64
+_MIXED_S: Final = 1.0
+"""How long a look-up that found a flow's socket before it was connected may take to put a datagram
+there: a softirq's time on another CPU, or as long as a virtual CPU stands still."""
 _SECOND_CHANCES: Final = 8
 _QUIET_S: Final = 2.0
 """Who was heard of this recently is evicted last."""
@@ -46,7 +50,10 @@ _QUIET_S: Final = 2.0
 class UdpFlow:
     """One client port and one remote."""
 
-    __slots__ = ("_round", "active", "association", "deadline", "link", "remote", "sock", "traffic")
+    __slots__ = (
+        "_mixed_until", "_round", "active", "association", "deadline", "link", "remote", "sock",
+        "traffic",
+    )  # fmt: skip
 
     def __init__(self, association: Association, remote: SocketAddress, sock: SocketType) -> None:
         self.association = association
@@ -58,6 +65,8 @@ class UdpFlow:
         self.traffic = table.replies
         self._round = 0
         self.active = table.reactor.now
+        self._mixed_until = self.active + _MIXED_S
+        """Zero when the socket can hold no datagram of another client any more."""
         self.deadline = self.active + table.timeout_of(remote)
 
     def on_event(self, fd: int, events: int) -> None:
@@ -68,13 +77,29 @@ class UdpFlow:
         self._round = reactor.round
         view = reactor.view
         try:
+            if self._mixed_until:
+                self._receive_mixed(reads)
+                return
             for _ in range(reads):
                 size = self.sock.recv_into(reactor.buffer)
                 self.forward(view[:size])
         except BlockingIOError:
-            pass
+            if self._mixed_until <= reactor.now:  # whatever came before then has been read
+                self._mixed_until = 0.0
         except OSError as error:  # the client's ICMP errors end nothing
             table.tracker.count(cause_of(error.errno, "udp-client"))
+
+    def _receive_mixed(self, reads: int) -> None:
+        """Receive datagrams that need not be the client's; the sender costs a little to learn."""
+        association = self.association
+        table = association.table
+        buffer, view = table.reactor.buffer, table.reactor.view
+        for _ in range(reads):
+            size, sender = self.sock.recvfrom_into(buffer)
+            if sender == association.client:
+                self.forward(view[:size])
+            else:
+                table.handle(view[:size], sender, self.remote)
 
     def forward(self, data: memoryview) -> None:
         """Send the client's datagram to the remote."""
@@ -195,8 +220,6 @@ class NatTable:
         self._association_limit = association_limit
         self._flow_limit = flow_limit
         self._open_reply = open_reply
-        self._early: list[tuple[bytes, SocketAddress, SocketAddress]] = []
-        self._replaying = False
 
     def timeout_of(self, remote: SocketAddress) -> float:
         """Idle seconds after which a flow to `remote` ends."""
@@ -208,10 +231,8 @@ class NatTable:
         flow = association.flows.get(remote) if association is not None else None
         if flow is not None:
             flow.forward(data)
-            return
-        self._handle_first(data, association, client, remote)
-        if self._early and not self._replaying:
-            self._replay()
+        else:
+            self._handle_first(data, association, client, remote)
 
     def open_flow(self, association: Association, remote: SocketAddress) -> UdpFlow | None:
         """A flow for one more remote; None when the kernel refuses its socket."""
@@ -270,7 +291,6 @@ class NatTable:
         traffic = self.tracker.traffic(outbound.name, Network.UDP)
         traffic.up += len(data)
         link.send(data, remote)
-        # The datagram is gone: the shared buffer may be used for those that came meanwhile.
         flow = self.open_flow(association, remote)
         if flow is None:
             if not association.flows:
@@ -279,7 +299,6 @@ class NatTable:
         self.tracker.session_closed(flow.traffic)
         flow.link, flow.traffic = link, traffic
         self.tracker.session_opened(traffic)
-        self._keep_early(flow)
 
     def _link(
         self, association: Association, remote: SocketAddress, size: int
@@ -295,25 +314,6 @@ class NatTable:
         if link is None:
             outbound.refuse_udp(association.client, remote, size)
         return link, outbound
-
-    def _keep_early(self, flow: UdpFlow) -> None:
-        """Save what reached the flow's socket between bind and connect, whoever sent it."""
-        view = self.reactor.view
-        for _ in range(TURN_DATAGRAMS):
-            try:
-                size, sender = flow.sock.recvfrom_into(self.reactor.buffer)
-            except OSError:
-                return
-            self._early.append((bytes(view[:size]), sender, flow.remote))
-
-    def _replay(self) -> None:
-        self._replaying = True
-        try:
-            while self._early:
-                data, sender, remote = self._early.pop(0)
-                self.handle(memoryview(data), sender, remote)
-        finally:
-            self._replaying = False
 
     def _evict_flow(self, association: Association) -> None:
         flows = association.flows

@@ -1,7 +1,10 @@
 """The tunnel: names the flow, asks the rules, hands it to an outbound, tells the kernel.
 
-    inbound -> Metadata -> engine.match -> outbound -> relay
+    inbound -> Metadata -> engine.match -> group -> outbound -> relay
                                 \\-> verdicts.learn, so that the next such flow need not come up
+
+A rule whose outbound cannot take the flow (a datagram where there is no UDP, PASS) is passed over,
+as in mihomo. A flow that only has a name waits for its address if a rule asks for it.
 
 Verdicts are learnt from transparent flows alone: the kernel sees no others. The engines,
 `outbounds` and `verdicts` may be replaced at any time between two events: a reload changes what new
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mihomo_tproxy.errors import NeedsAddress
 from mihomo_tproxy.model.enums import InboundType, Network, Verdict
 from mihomo_tproxy.model.metadata import Metadata
 from mihomo_tproxy.outbound.opening import turn_away
@@ -19,15 +23,20 @@ from mihomo_tproxy.tunnel.nat import UDP_TIMEOUT_S, NatTable
 from mihomo_tproxy.tunnel.verdicts import NullVerdictMap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from socket import SocketType
 
     from mihomo_tproxy.model.interfaces import RuleEngine, VerdictMap
+    from mihomo_tproxy.model.metadata import RequestMetadata
     from mihomo_tproxy.net.relay import RelayContext
+    from mihomo_tproxy.net.resolve import Resolved, Resolver
     from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.outbound.base import Answer, Outbound
     from mihomo_tproxy.outbound.registry import OutboundRegistry
 
 FLOW_LIMIT: Final = 65536
+WAITING_LIMIT: Final = 1024
+"""Flows that wait for an address at a time."""
 
 _TCP: Final = Network.TCP
 _UDP: Final = Network.UDP
@@ -40,6 +49,7 @@ class Tunnel:
     def __init__(
         self,
         context: RelayContext,
+        resolver: Resolver,
         engine: RuleEngine,
         outbounds: OutboundRegistry,
         verdicts: VerdictMap | None = None,
@@ -47,6 +57,8 @@ class Tunnel:
         udp_timeout_s: float = UDP_TIMEOUT_S,
         named_engine: RuleEngine | None = None,
     ) -> None:
+        self.resolver = resolver
+        """Finds the addresses that rules ask for."""
         self.engine = engine
         self.named_engine = named_engine or engine
         """Decides flows whose client names its destination (HTTP, SOCKS): all rules apply."""
@@ -57,6 +69,7 @@ class Tunnel:
         self.dscp = 0
         """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
+        self._waiting = 0
         self.nat = NatTable(context.reactor, context.tracker, self._decide_udp, udp_timeout_s)
         self.handle_udp = self.nat.handle
 
@@ -74,30 +87,85 @@ class Tunnel:
         else:
             outbound.open_tcp(client, metadata)
 
-    def handle_request(self, client: SocketType, metadata: Metadata, answer: Answer | None) -> None:
+    def handle_request(
+        self, client: SocketType, metadata: RequestMetadata, answer: Answer | None
+    ) -> None:
         """Take over a connection whose client said where it wants to go."""
         if self._tracker.tcp_live >= self.flow_limit:
             turn_away(self._tracker, client, answer, "flow-limit")
             return
-        outbound = self.decide(metadata)
+        try:
+            outbound = self.decide(metadata)
+        except NeedsAddress:
+            self._handle_later(client, metadata, answer)
+            return
         if outbound is None:
             turn_away(self._tracker, client, answer, "no-outbound")
         else:
             outbound.open_tcp(client, metadata, answer)
 
     def decide(self, metadata: Metadata) -> Outbound | None:
-        """The outbound for a flow the kernel does not see; None if the rules name none there is."""
-        return self.outbounds.get(metadata.proxy or self.named_engine.match(metadata).target)
+        """The outbound for a flow the kernel does not see; None if the rules name none there is.
+
+        Raises:
+            NeedsAddress: the rules ask for its address; `resolve` it, and ask again.
+        """
+        if metadata.proxy:
+            outbound = self.outbounds.get(metadata.proxy)
+            return outbound.pick(metadata) if outbound is not None else None
+        return self._choose(self.named_engine, metadata)[0]
+
+    def resolve(self, metadata: RequestMetadata, done: Callable[[], object]) -> bool:
+        """Look the flow's name up and call `done`, at once or later; False: too many wait."""
+        if self._waiting >= WAITING_LIMIT:
+            return False
+
+        def on_resolved(addresses: Resolved) -> None:
+            self._waiting -= 1
+            metadata.resolved = _first(addresses)
+            done()
+
+        self._waiting += 1
+        self.resolver.resolve(metadata.host, on_resolved)
+        return True
 
     def close(self) -> None:
         """Close the UDP associations; TCP flows end with the reactor."""
         self.nat.close()
 
+    def _handle_later(
+        self, client: SocketType, metadata: RequestMetadata, answer: Answer | None
+    ) -> None:
+        def again() -> None:
+            self.handle_request(client, metadata, answer)
+
+        if not self.resolve(metadata, again):
+            turn_away(self._tracker, client, answer, "resolve-limit")
+
+    def _choose(
+        self, engine: RuleEngine, metadata: Metadata
+    ) -> tuple[Outbound | None, Verdict, int]:
+        """Who takes a flow, what the kernel may do with later ones, and what that followed from."""
+        outbounds = self.outbounds
+        decision = engine.match(metadata)
+        target = outbounds.get(decision.target)
+        outbound = target.pick(metadata) if target is not None else None
+        if outbound is None or not _usable(outbound, metadata):
+
+            def usable(name: str) -> bool:
+                other = outbounds.get(name)
+                return other is not None and _usable(other.pick(metadata), metadata)
+
+            decision = engine.match_usable(metadata, usable)
+            target = outbounds.get(decision.target)
+            outbound = target.pick(metadata) if target is not None else None
+        verdict = target.verdict if target is not None else Verdict.UNKNOWN
+        return outbound, verdict, decision.depends
+
     def _decide(self, metadata: Metadata) -> Outbound | None:
-        decision = self.engine.match(metadata)
-        outbound = self.outbounds.get(decision.target)
-        if outbound is not None and outbound.verdict is not Verdict.UNKNOWN:
-            self.verdicts.learn(metadata, decision.depends, outbound.verdict)
+        outbound, verdict, depends = self._choose(self.engine, metadata)
+        if verdict is not Verdict.UNKNOWN:
+            self.verdicts.learn(metadata, depends, verdict)
         return outbound
 
     def _decide_udp(self, client: SocketAddress, destination: SocketAddress) -> Outbound | None:
@@ -106,3 +174,12 @@ class Tunnel:
         if outbound is None:
             self._tracker.count("no-outbound")
         return outbound
+
+
+def _usable(outbound: Outbound, metadata: Metadata) -> bool:
+    return not outbound.passes and (metadata.network is _TCP or outbound.udp)
+
+
+def _first(addresses: Resolved) -> str:
+    """The address that the rules see, as mihomo's: one of IPv4 if there is any; "" for none."""
+    return next((each for each in addresses if ":" not in each), addresses[0] if addresses else "")

@@ -34,7 +34,9 @@ MARK = 0x800
 GENERATION = 7
 MASKS = (2, 3, 10, 24, 26, 31)
 """Field sets in use as keys: destination; with source; with port; port and network; ...; all."""
-DEFAULTS = abi.Settings(MARK, GENERATION, abi.FLAG_CACHE | abi.FLAG_IPV6, 1, 0x1A0A, MASKS, 0)
+DEFAULTS = abi.Settings(
+    MARK, GENERATION, abi.FLAG_CACHE | abi.FLAG_IPV6, 1, 0x1A0A, MASKS, GENERATION, 0
+)
 
 PASS, SHOT = -1, 2
 DROPPED = frozenset({Route.DROP, Route.CLOSED})

@@ -16,11 +16,12 @@ VERSIONS = (4, 6)
 
 
 def open_socket(node: Node, version: int, *, local: str = "", port: int = 0) -> socket.socket:
-    """A datagram socket of a node, bound if `local` or `port` is given; sockets share a port."""
+    """A datagram socket of a node, bound if `local` or `port` is given; sockets share a `port`."""
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
     sock = node.socket(family, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.settimeout(ANSWER_S)
+    if port:  # without one, those that may share would now and then be given the same
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if local or port:
         sock.bind((local or ("::" if version == 6 else "0.0.0.0"), port))
     return sock

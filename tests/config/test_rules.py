@@ -10,10 +10,11 @@ from mihomo_tproxy.rule.registry import MAX_DEPTH
 
 
 @pytest.mark.parametrize(
-    "target", ["DIRECT", "REJECT", "REJECT-DROP", "PASS", "COMPATIBLE", "GLOBAL", "own"]
+    "target", ["DIRECT", "REJECT-DROP", "GLOBAL", "PASS", "COMPATIBLE", "own", "grp"]
 )
 def test_targets(target: str) -> None:
-    found = parse(f"proxies: [{{name: own, type: direct}}]\nrules: ['MATCH,{target}']")
+    groups = "proxy-groups: [{name: grp, type: select, proxies: [own]}]"
+    found = parse(f"proxies: [{{name: own, type: direct}}]\n{groups}\nrules: ['MATCH,{target}']")
     assert [rule.target for rule in found.rules] == [target]
 
 

@@ -124,7 +124,7 @@ rules:
   - REMATCH-NAME,CN,DIRECT
   - MATCH,Proxy
 mode: direct
-proxy-groups: [{name: Proxy, type: select, proxies: [DIRECT]}]
+proxy-groups: [{name: Proxy, type: select, proxies: [DIRCT]}]
 hosts:
   a..b: 1.2.3.4
 gateway:
@@ -142,8 +142,8 @@ line 7: proxies[1].interface-name: not an interface name: 'an-interface-name-too
 line 9: rules[0]: unknown rule kind 'DOMAIN-SUFIX', did you mean 'DOMAIN-SUFFIX'?
 line 10: rules[1]: not a CIDR: '10.0.0.0' (an address needs its length, as in 192.0.2.1/32)
 line 11: rules[2]: rule kind 'REMATCH-NAME' is not supported by this version
-line 12: rules[3]: target 'Proxy' not found
 line 13: mode: given twice, first on line 1
+line 14: proxy-groups[0].proxies[0]: there is no proxy or group 'DIRCT', did you mean 'DIRECT'?
 line 16: hosts.a..b: not a host name: 'a..b'
 line 18: gateway.lan[0]: not an interface name: 'a/b' (no blanks, '/' or ':' allowed)
 line 19: gateway.workers: 0 is out of range, 1 to 16 is allowed"""

@@ -50,13 +50,13 @@ def test_routes_and_verdicts_are_the_kernels() -> None:
 
 
 def test_settings_survive_packing() -> None:
-    settings = abi.Settings(0x800, 7, abi.FLAG_CACHE, 2, 0x1A0A, (2, 10, 31), 1 << 40)
+    settings = abi.Settings(0x800, 7, abi.FLAG_CACHE, 2, 0x1A0A, (2, 10, 31), 9, 1 << 40)
     assert abi.Settings.unpack(settings.pack()) == settings
     assert len(settings.pack()) == 56
 
 
 def test_settings_refuse_more_masks_than_there_is_room_for() -> None:
-    full = abi.Settings(1, 1, 0, 1, 0, tuple(range(1, abi.MAX_MASKS + 1)), 0)
+    full = abi.Settings(1, 1, 0, 1, 0, tuple(range(1, abi.MAX_MASKS + 1)), 0, 0)
     assert abi.Settings.unpack(full.pack()) == full
     with pytest.raises(ValueError, match="7 masks, room for 6"):
         full._replace(masks=(*full.masks, 31)).pack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
+from support.engines import engine_of
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.compiling import compile_config
@@ -13,7 +14,6 @@ from mihomo_tproxy.model.enums import InboundType, Network
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
 from mihomo_tproxy.model.metadata import Metadata
 from mihomo_tproxy.rig.plan import INTERNET_PREFIX
-from mihomo_tproxy.rule.engine import Engine
 
 TARGETS = {
     Answer.RESET: "REJECT",
@@ -30,7 +30,7 @@ def test_nothing_in_it_is_odd():
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.title}-{case.network}")
 def test_the_rules_say_what_the_client_must_see(case, family):
     config = parse(CONFIG)
-    engine = Engine(config.rules, config.mode, names_observed=NAMES_OBSERVED)
+    engine = engine_of(config.rules, config.mode, names_observed=NAMES_OBSERVED)
     destination = str(ipaddress.ip_network(INTERNET_PREFIX[family])[case.host])
     flow = Metadata(case.network, InboundType.TPROXY, "192.168.77.10", 1, destination, case.port)
     expected = TARGETS.get(case.answer, "DIRECT")

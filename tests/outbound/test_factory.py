@@ -7,6 +7,8 @@ from support.loopback import RelayRig
 
 from mihomo_tproxy.config.proxies import TYPES
 from mihomo_tproxy.config.specs.base import ProxySpec
+from mihomo_tproxy.config.specs.http import HttpProxySpec
+from mihomo_tproxy.config.specs.socks5 import Socks5Spec
 from mihomo_tproxy.model.enums import Verdict
 from mihomo_tproxy.outbound.env import OutboundEnv
 from mihomo_tproxy.outbound.factory import build_outbounds
@@ -24,9 +26,11 @@ def verdicts(specs, **defaults):
 def test_what_is_always_there():
     assert verdicts([]) == {
         "DIRECT": Verdict.DIRECT,
-        "GLOBAL": Verdict.DIRECT,
+        "COMPATIBLE": Verdict.DIRECT,
         "REJECT": Verdict.UNKNOWN,
         "REJECT-DROP": Verdict.DROP,
+        "PASS": Verdict.UNKNOWN,
+        "PASS-RULE": Verdict.UNKNOWN,
     }
 
 
@@ -56,3 +60,17 @@ def test_every_type_of_the_file_can_be_built():
     for kind in TYPES:
         if module_of(kind):
             assert callable(import_module(module_of(kind)).build)
+
+
+def test_who_takes_datagrams_and_who_passes():
+    with RelayRig() as rig:
+        built = build_outbounds(
+            [
+                ProxySpec("off", "direct", udp=False),
+                HttpProxySpec("web", "http", server="192.0.2.1", port=1, udp=True),
+                Socks5Spec("socks", "socks5", server="192.0.2.1", port=1, udp=True),
+            ],
+            OutboundEnv(rig.context, rig.resolver, None),
+        )
+        assert [name for name in built if not built[name].udp] == ["off", "web"]
+        assert [name for name in built if built[name].passes] == ["PASS", "PASS-RULE"]

@@ -7,10 +7,11 @@ import socket
 import pytest
 from support.loopback import RelayRig, both_loops, readable
 
+from mihomo_tproxy.errors import LocalProtocolError
 from mihomo_tproxy.model.enums import Verdict
 from mihomo_tproxy.net.reactor import Reactor
 from mihomo_tproxy.outbound import reject
-from mihomo_tproxy.outbound.reject import Reject, RejectDrop
+from mihomo_tproxy.outbound.reject import Pass, Reject, RejectDrop
 
 
 class Answers:
@@ -118,3 +119,17 @@ def test_drop_ignores_datagrams():
         rig.tunnel.handle_udp(memoryview(b"x"), ("127.0.0.1", 5000), ("192.0.2.1", 443))
         assert rig.tracker.traffic("REJECT-DROP", "udp").opened == 1
         assert rig.tunnel.nat.associations == {}
+
+
+def test_pass_where_no_rule_is_left_turns_away():
+    with RelayRig() as rig:
+        rig.outbounds.add(Pass(rig.tracker))
+        rig.engine.decision = rig.engine.decision._replace(target="PASS")
+        client = rig.connect()
+        rig.turn_until(lambda: readable(client))
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        rig.tunnel.handle_udp(memoryview(b"x"), ("127.0.0.1", 5000), ("192.0.2.1", 443))
+        assert rig.tracker.errors == {"passed-by-all": 2}
+        with pytest.raises(LocalProtocolError):
+            rig.outbounds["PASS"].route("a.test", 80)

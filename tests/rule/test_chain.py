@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mihomo_tproxy.model import fields
-from mihomo_tproxy.rule.chain import chain
+from mihomo_tproxy.rule.chain import chain, steered_constants
 from mihomo_tproxy.rule.registry import parse_rule
 
 
 def links(lines: list[str], *, names_observed: bool) -> list[tuple[str, int, bool]]:
     rules = [parse_rule(line) for line in lines]
-    found = chain(rules, names_observed=names_observed)
+    found = chain(rules, 0 if names_observed else steered_constants(names_observed=False))
     return [(link.rule.target, link.depends, link.always) for link in found]
 
 
@@ -39,3 +39,10 @@ def test_without_names_a_domain_rule_is_a_constant() -> None:
         ("2", fields.DST_PORT, False),
         ("3", fields.DST_PORT, True),
     ]
+
+
+def test_a_target_that_may_be_passed_over_ends_nothing() -> None:
+    rules = [parse_rule(line) for line in ("DST-PORT,80,group", "MATCH,group", "MATCH,out")]
+    found = [(link.depends, link.always) for link in chain(rules, 0, {"group"})]
+    both = fields.DST_PORT | fields.NETWORK
+    assert found == [(fields.DST_PORT, False), (both, False), (both, True)]

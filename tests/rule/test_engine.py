@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import pickle
+from typing import TYPE_CHECKING
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.flows import flows, metadata, rule_lines
+from support.engines import copy_of, engine_of, literal
+from support.flows import TARGETS, flows, metadata, rule_lines
 
+from mihomo_tproxy.errors import NeedsAddress
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.enums import Network, TunnelMode
 from mihomo_tproxy.model.metadata import Decision, Metadata
-from mihomo_tproxy.rule.engine import Engine
 from mihomo_tproxy.rule.registry import parse_rule
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mihomo_tproxy.rule.engine import Engine
+
+RESOLVED = {"example.com": "10.0.0.1", "www.example.com": "2001:db8::1", "com": "192.0.2.7"}
+"""Other names have no address."""
 PROFILE = settings(deadline=None, derandomize=True, max_examples=500)
 SLOTS = {
     fields.SRC_ADDR: "source",
@@ -26,16 +35,32 @@ SLOTS = {
 
 
 def build(lines: list[str], mode: TunnelMode = TunnelMode.RULE, **options: bool) -> Engine:
-    return Engine([parse_rule(line) for line in lines], mode, **options)
+    return engine_of([parse_rule(line) for line in lines], mode, **options)  # type: ignore[arg-type]
 
 
-def slow(lines: list[str], flow: Metadata) -> Decision:
-    depends = 0
-    for rule in map(parse_rule, lines):
-        depends |= rule.fields
-        if rule.match(flow):
-            return Decision(rule.target, rule, depends)
-    return Decision("DIRECT", None, depends)
+def decide(
+    engine: Engine, flow: Metadata, usable: Callable[[str], bool] | None = None
+) -> tuple[str, str, int]:
+    """Target, rule and fields; a flow that needs its address gets `RESOLVED`'s."""
+    try:
+        found = engine.match_usable(flow, usable) if usable else engine.match(flow)
+    except NeedsAddress:
+        assert flow.resolved is None
+        flow.resolved = RESOLVED.get(flow.host, "")
+        found = engine.match_usable(flow, usable) if usable else engine.match(flow)
+    return found.target, engine.line(found.rank) if found.rank >= 0 else "None", found.depends
+
+
+def slow(
+    lines: list[str],
+    flow: Metadata,
+    conditional: tuple[str, ...] = (),
+    usable: Callable[[str], bool] = lambda target: True,
+) -> tuple[str, str, int]:
+    other = copy_of(flow)
+    other.resolved = RESOLVED.get(flow.host, "")
+    found = literal([parse_rule(line) for line in lines], other, conditional, usable)
+    return found.target, repr(found.rule), found.depends
 
 
 def agreeing(other: Metadata, flow: Metadata, mask: int) -> Metadata:
@@ -49,12 +74,53 @@ def agreeing(other: Metadata, flow: Metadata, mask: int) -> Metadata:
 @PROFILE
 @given(rule_lines(), flows())
 def test_decides_as_the_rules_one_by_one(lines: list[str], flow: Metadata) -> None:
-    found, expected = build(lines).match(flow), slow(lines, flow)
-    assert (found.target, repr(found.rule), found.depends) == (
-        expected.target,
-        repr(expected.rule),
-        expected.depends,
-    )
+    assert decide(build(lines), copy_of(flow)) == slow(lines, flow)
+    if flow.destination or not flow.host:
+        assert build(lines).match(flow).target == slow(lines, flow)[0]
+
+
+@PROFILE
+@given(rule_lines(), flows(), st.frozensets(st.sampled_from(TARGETS[1:])), st.booleans())
+def test_unusable_targets_are_passed_over(
+    lines: list[str], flow: Metadata, unusable: frozenset[str], asked: bool
+) -> None:
+    conditional = TARGETS[1:]
+    engine = engine_of([parse_rule(line) for line in lines], conditional=conditional)
+
+    def usable(target: str) -> bool:
+        return target not in unusable
+
+    expected = slow(lines, flow, conditional, usable)
+    flow = copy_of(flow)
+    if asked:  # the tunnel asks for the first match before it asks for a usable one
+        decide(engine, flow)
+    assert decide(engine, flow, usable) == expected
+
+
+@PROFILE
+@given(rule_lines(), flows())
+def test_an_address_is_asked_for_only_by_a_rule_that_is_reached(
+    lines: list[str], flow: Metadata
+) -> None:
+    engine = build(lines)
+    try:
+        engine.match(flow)
+    except NeedsAddress:
+        assert flow.host
+        assert not flow.destination
+        plain = literal_without_address(lines, flow)
+        assert plain is None
+    else:
+        if flow.host and not flow.destination:
+            assert literal_without_address(lines, flow) is not None
+
+
+def literal_without_address(lines: list[str], flow: Metadata) -> str | None:
+    """The target, None if a rule asks for the address first."""
+    try:
+        return literal([parse_rule(line) for line in lines], copy_of(flow)).target
+    except NeedsAddress:
+        return None
 
 
 @PROFILE
@@ -63,8 +129,8 @@ def test_flows_that_agree_in_depends_are_decided_alike(
     lines: list[str], flow: Metadata, other: Metadata
 ) -> None:
     engine = build(lines)
-    decision = engine.match(flow)
-    assert engine.match(agreeing(other, flow, decision.depends)) == decision
+    decision = decide(engine, flow)
+    assert decide(engine, agreeing(copy_of(other), flow, decision[2])) == decision
 
 
 @PROFILE
@@ -73,11 +139,10 @@ def test_nameless_flows_decide_alike_and_never_depend_on_the_name(
     lines: list[str], flow: Metadata, other: Metadata
 ) -> None:
     engine = build(lines, names_observed=False)
-    decision = engine.match(flow)
-    assert not decision.depends & fields.DOMAIN
-    expected = slow(lines, flow)
-    assert (decision.target, repr(decision.rule)) == (expected.target, repr(expected.rule))
-    assert engine.match(agreeing(other, flow, decision.depends)) == decision
+    decision = decide(engine, flow)
+    assert not decision[2] & fields.DOMAIN
+    assert decision[:2] == slow(lines, flow)[:2]
+    assert decide(engine, agreeing(other, flow, decision[2])) == decision
 
 
 @PROFILE
@@ -88,6 +153,7 @@ def test_a_rule_reads_only_its_fields(
     assume(lines)
     rule = parse_rule(lines[0])
     assume(not rule.fields & field)
+    flow.resolved = ""
     before = rule.match(flow)
     setattr(flow, SLOTS[field], getattr(other, SLOTS[field]))
     assert rule.match(flow) == before
@@ -109,19 +175,19 @@ def test_depends_grows_along_the_list() -> None:
     assert engine.match(udp).depends == fields.NETWORK
     assert engine.match(metadata("10.0.0.1")).depends == fields.NETWORK | fields.DST_ADDR
     everything = fields.NETWORK | fields.DST_ADDR | fields.SRC_PORT
-    assert engine.match(metadata()) == Decision("DIRECT", None, everything)
+    assert engine.match(metadata()) == Decision("DIRECT", -1, everything)
 
 
 def test_unknown_destination_matches_no_address_rule() -> None:
-    engine = build(["IP-CIDR,0.0.0.0/0,REJECT", "IP-CIDR6,::/0,REJECT"])
+    engine = build(["IP-CIDR,0.0.0.0/0,REJECT,no-resolve", "IP-CIDR6,::/0,REJECT,no-resolve"])
     assert engine.match(metadata("", host="example.com")).target == "DIRECT"
 
 
 def test_modes_ask_no_rule() -> None:
     flow = metadata()
-    assert build(["MATCH,REJECT"], TunnelMode.DIRECT).match(flow) == Decision("DIRECT", None, 0)
-    assert build(["MATCH,REJECT"], TunnelMode.GLOBAL).match(flow) == Decision("GLOBAL", None, 0)
-    assert build([]).match(flow) == Decision("DIRECT", None, 0)
+    assert build(["MATCH,REJECT"], TunnelMode.DIRECT).match(flow) == Decision("DIRECT", -1, 0)
+    assert build(["MATCH,REJECT"], TunnelMode.GLOBAL).match(flow) == Decision("GLOBAL", -1, 0)
+    assert build([]).match(flow) == Decision("DIRECT", -1, 0)
 
 
 def test_rules_after_match_are_not_asked() -> None:
@@ -133,6 +199,6 @@ def test_rules_after_match_are_not_asked() -> None:
 def test_rules_pickle() -> None:
     lines = ["DOMAIN-REGEX,^www,a", "IP-CIDR,10.0.0.0/8,b", "DST-PORT,80,c", "MATCH,d"]
     rules = pickle.loads(pickle.dumps([parse_rule(line) for line in lines]))  # noqa: S301
-    engine = Engine(rules, TunnelMode.RULE)
+    engine = engine_of(rules)
     assert engine.match(metadata(host="www.example.com")).target == "a"
     assert engine.match(metadata("10.1.1.1")).target == "b"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.engines import engine_of
 from support.flows import ADDRESSES, address_rule_lines, flows, rule_lines
 
 from mihomo_tproxy.matcher.cidr import masked
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.address import V4_MAPPED, address_key
 from mihomo_tproxy.model.enums import TunnelMode, Verdict
-from mihomo_tproxy.rule.engine import Engine
 from mihomo_tproxy.rule.registry import parse_rule
 from mihomo_tproxy.rule.static import StaticVerdict, masks, static_prefixes, verdict_of
 
@@ -49,7 +49,7 @@ def test_never_contradicts_the_engine(
     rules = [parse_rule(line) for line in lines]
     table = static_prefixes(rules, RULE, names_observed=names_observed, limit=limit)
     assert len(table) <= limit
-    engine = Engine(rules, RULE, names_observed=names_observed)
+    engine = engine_of(rules, names_observed=names_observed)
     for address in ADDRESSES:
         found = longest_match(table, address)
         if found not in (Verdict.DIRECT, Verdict.DROP):
@@ -67,7 +67,7 @@ def test_all_that_depends_on_the_address_alone_is_in_the_table(
     lines: list[str], flow: Metadata
 ) -> None:
     rules = [parse_rule(line) for line in lines]
-    decision = Engine(rules, RULE).match(flow)
+    decision = engine_of(rules).match(flow)
     if not decision.depends & ~fields.DST_ADDR:
         table = static_prefixes(rules, RULE, names_observed=True)
         assert longest_match(table, flow.destination) == verdict_of(decision.target)
@@ -79,8 +79,10 @@ def test_masks_hold_every_cacheable_depends(
     lines: list[str], flow: Metadata, names_observed: bool
 ) -> None:
     rules = [parse_rule(line) for line in lines]
+    if not names_observed:
+        flow.host = ""
     found = masks(rules, RULE, names_observed=names_observed)
-    depends = Engine(rules, RULE, names_observed=names_observed).match(flow).depends
+    depends = engine_of(rules, names_observed=names_observed).match(flow).depends
     uncacheable = fields.SRC_PORT | fields.DOMAIN | fields.INBOUND
     assert (depends in found) == bool(depends and not depends & uncacheable)
     for smaller, larger in pairwise(found):
@@ -130,9 +132,12 @@ def test_no_rule_at_all_is_direct() -> None:
 
 def test_modes() -> None:
     rules = [parse_rule("MATCH,REJECT")]
-    for mode in (TunnelMode.DIRECT, TunnelMode.GLOBAL):
+    for mode, verdict in (
+        (TunnelMode.DIRECT, Verdict.DIRECT),
+        (TunnelMode.GLOBAL, Verdict.PROXY),
+    ):
         table = static_prefixes(rules, mode, names_observed=True)
-        assert table == [StaticVerdict(0, 0, Verdict.DIRECT)]
+        assert table == [StaticVerdict(0, 0, verdict)]
         assert masks(rules, mode, names_observed=True) == ()
 
 

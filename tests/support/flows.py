@@ -59,7 +59,7 @@ def metadata(
 ) -> Metadata:
     """A flow with defaults for what a test does not care about."""
     inbound = InboundType.TPROXY
-    return Metadata(network, inbound, source, source_port, destination, port, host)
+    return RequestMetadata(network, inbound, source, source_port, destination, port, host)
 
 
 def request(
@@ -120,7 +120,7 @@ def flows(hosts: tuple[str, ...] = HOSTS, *, named: bool = True) -> st.SearchStr
 _CIDR = st.sampled_from(CIDRS)
 _PORTS = st.sampled_from(("22", "80/443", "0-79", "8000-65535", "443-80"))
 _HEADS = st.one_of(
-    st.tuples(st.sampled_from(("IP-CIDR", "IP-CIDR6")), _CIDR),
+    st.tuples(st.sampled_from(("IP-CIDR", "IP-CIDR6")), _CIDR, st.booleans()),
     st.tuples(st.just("SRC-IP-CIDR"), _CIDR),
     st.tuples(st.sampled_from(("DST-PORT", "SRC-PORT")), _PORTS),
     st.tuples(st.just("NETWORK"), st.sampled_from(("tcp", "UDP"))),
@@ -134,10 +134,15 @@ _HEADS = st.one_of(
 )
 
 
+def _line(head: tuple[str, str] | tuple[str, str, bool], target: str) -> str:
+    text = f"{head[0]},{head[1]},{target}"
+    return f"{text},no-resolve" if len(head) == 3 and head[2] else text
+
+
 def rule_lines(heads: st.SearchStrategy = _HEADS) -> st.SearchStrategy[list[str]]:
     """Random rule lists, half of which end in MATCH."""
     target = st.sampled_from(TARGETS)
-    line = st.builds(lambda head, to: ",".join((*head, to)), heads, target)
+    line = st.builds(_line, heads, target)
     last = st.one_of(st.just([]), target.map(lambda to: [f"MATCH,{to}"]))
     return st.builds(lambda lines, end: lines + end, st.lists(line, max_size=10), last)
 

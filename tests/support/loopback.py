@@ -50,14 +50,17 @@ class FixedEngine:
     """Every flow meets the same decision, unless its destination port has one of its own."""
 
     def __init__(self, target: str = "DIRECT", depends: int = 0) -> None:
-        self.decision = Decision(target, None, depends)
+        self.decision = Decision(target, -1, depends)
         self.by_port: dict[int, str] = {}
         self.asked: list[Metadata] = []
 
     def match(self, metadata: Metadata) -> Decision:
         self.asked.append(metadata)
         target = self.by_port.get(metadata.destination_port)
-        return Decision(target, None, 0) if target else self.decision
+        return Decision(target, -1, 0) if target else self.decision
+
+    def match_usable(self, metadata: Metadata, usable: Callable[[str], bool]) -> Decision:
+        return self.match(metadata)
 
 
 class RelayRig:
@@ -79,7 +82,9 @@ class RelayRig:
         self.engine = FixedEngine()
         self.resolver = SystemResolver(self.loop)
         self.outbounds = OutboundRegistry([self.direct("DIRECT", kernel=True)])
-        self.tunnel = Tunnel(self.context, self.engine, self.outbounds, flow_limit=flow_limit)
+        self.tunnel = Tunnel(
+            self.context, self.resolver, self.engine, self.outbounds, flow_limit=flow_limit
+        )
         self.server = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.server.settimeout(GIVE_UP_S)
         self.destination: tuple[str, int] = self.server.getsockname()

@@ -161,7 +161,7 @@ def test_clients_share_a_destination_without_meeting():
         assert rig.receive(other)[0] == b"for two"
 
 
-def test_datagram_that_slipped_in_between_bind_and_connect_is_not_lost(monkeypatch):
+def test_datagram_that_slipped_in_between_bind_and_connect_is_not_lost():
     with UdpRig() as rig:
         remote, stranger = rig.socket("127.0.0.2"), rig.socket("127.0.0.9")
         remote_address = remote.getsockname()
@@ -180,10 +180,52 @@ def test_datagram_that_slipped_in_between_bind_and_connect_is_not_lost(monkeypat
 
         rig.nat._open_reply = slow_reply
         rig.first(b"first", remote)
+        rig.turn_until(lambda: len(rig.nat.associations) == 2)
         assert set(rig.nat.associations) == {rig.client.getsockname(), stranger.getsockname()}
         flows = rig.nat.associations[stranger.getsockname()].flows
         assert list(flows) == [remote_address]
         assert rig.tracker.datagrams_up == 2
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+def test_another_clients_datagram_that_came_after_connect_stays_its_own(known):
+    """The kernel may look a datagram up before the connect and queue it only after it."""
+    with UdpRig() as rig:
+        remote, stranger = rig.socket("127.0.0.2"), rig.socket("127.0.0.9")
+        rig.first(b"one", remote)
+        ours = rig.receive(remote)[1]
+        (flow,) = rig.nat.associations[rig.client.getsockname()].flows.values()
+        flow.sock.connect(stranger.getsockname())
+        stranger.sendto(b"strayed", flow.remote)
+        assert readable(flow.sock)
+        flow.sock.connect(rig.client.getsockname())
+        rig.client.sendto(b"two", flow.remote)
+        if known:
+            rig.first(b"hello", remote, stranger)
+        senders = dict(rig.receive(remote) for _ in range(2 + known))
+        assert senders[b"two"] == ours
+        theirs = senders[b"strayed"]
+        assert theirs != ours
+        assert senders.get(b"hello", theirs) == theirs
+        remote.sendto(b"answer", theirs)
+        assert rig.receive(stranger) == (b"answer", remote.getsockname())
+        assert not readable(rig.client)
+
+
+def test_flow_of_some_age_receives_without_asking_for_the_sender():
+    with UdpRig() as rig:
+        remote = rig.socket("127.0.0.2")
+        rig.first(b"one", remote)
+        assert rig.receive(remote)[0] == b"one"
+        (flow,) = rig.nat.associations[rig.client.getsockname()].flows.values()
+        assert flow._mixed_until
+        rig.later(2)
+        for _ in range(2):
+            for number in range(100):
+                rig.client.sendto(b"%d" % number, flow.remote)
+            got = [rig.receive(remote)[0] for _ in range(100)]
+            assert got == [b"%d" % number for number in range(100)]
+            assert not flow._mixed_until
 
 
 def test_idle_flow_ends_and_takes_the_association_with_it():

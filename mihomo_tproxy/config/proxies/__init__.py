@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.report import Report
     from mihomo_tproxy.config.yaml import Value
 
-BUILT_IN: Final = ("DIRECT", "REJECT", "REJECT-DROP", "PASS", "COMPATIBLE", "GLOBAL")
+BUILT_IN: Final = ("DIRECT", "REJECT", "REJECT-DROP", "PASS", "PASS-RULE", "COMPATIBLE")
 """Outbounds that need no entry."""
+RESERVED: Final = ("GLOBAL",)
+"""Names of groups that are made here."""
 TYPES: Final = {
     "direct": "direct",
     "reject": "direct",
@@ -45,22 +47,20 @@ _WITHOUT_EFFECT: Final = ("mptcp", "smux")
 
 def parse_proxies(section: Section) -> tuple[ProxySpec, ...]:
     """The entries of `proxies` in the top-level section; what is wrong is reported."""
-    specs: dict[str, ProxySpec] = {}
-    paths: dict[str, str] = {}
-    names = {*BUILT_IN}
+    specs: list[ProxySpec] = []
+    names = {*BUILT_IN, *RESERVED}
     for path, value in section.values("proxies"):
-        spec = _parse_proxy(section.report, path, value)
+        spec = parse_proxy(section.report, path, value)
         if spec.name in names:
             section.report.problem(path, f"the name {spec.name!r} is already taken")
         elif spec.name:
             names.add(spec.name)
-        specs[path] = spec
-        paths.setdefault(spec.name, path)
-    _check_dialers(section.report, {spec.name: spec for spec in specs.values()}, paths)
-    return tuple(specs.values())
+        specs.append(spec)
+    return tuple(specs)
 
 
-def _parse_proxy(report: Report, path: str, value: Value) -> ProxySpec:
+def parse_proxy(report: Report, path: str, value: Value) -> ProxySpec:
+    """One entry, which stands at `path`; what is wrong is reported."""
     if not isinstance(value, dict):
         report.problem(path, f"expected a mapping, found {describe(value)}")
         return ProxySpec("", "")
@@ -91,21 +91,3 @@ def _supported(report: Report, path: str, kind: str) -> bool:
         near = did_you_mean(kind, [*TYPES, *sorted(OTHER_TYPES)])
         report.problem(path, f"unknown type {kind!r}{near}")
     return False
-
-
-def _check_dialers(report: Report, specs: dict[str, ProxySpec], paths: dict[str, str]) -> None:
-    """Every `dialer-proxy` names an outbound, and none leads back to itself."""
-    for name, spec in specs.items():
-        if not spec.dialer_proxy:
-            continue
-        where = f"{paths[name]}.dialer-proxy"
-        if spec.dialer_proxy not in specs and spec.dialer_proxy not in BUILT_IN:
-            near = did_you_mean(spec.dialer_proxy, [*specs, *BUILT_IN])
-            report.problem(where, f"there is no proxy {spec.dialer_proxy!r}{near}")
-            continue
-        chain = [name]
-        while (dialer := specs[chain[-1]].dialer_proxy) in specs:
-            chain.append(dialer)
-            if dialer in chain[:-1]:
-                report.problem(where, f"goes round in a circle: {' -> '.join(chain)}")
-                break

@@ -30,7 +30,7 @@ class GroupSpec:
     name: str
     type: GroupType
     members: tuple[str, ...]
-    """Names of outbounds, in order; never empty (`COMPATIBLE` stands in)."""
+    """Names of outbounds in order, some perhaps twice; never empty: `empty-fallback` stands in."""
     url: str = ""
     """What a health check asks for; "" for a group whose members are not checked for it."""
     interval_s: int = 0
@@ -47,6 +47,13 @@ class GroupSpec:
     disable_udp: bool = False
     hidden: bool = False
     icon: str = ""
+    default_selected: str = ""
+    """select: the member taken while none was selected; "" is the first."""
     strategy: Strategy = Strategy.CONSISTENT_HASHING
-    interface_name: str = ""
-    routing_mark: int = 0
+    hash_user: bool = False
+    """load-balance: who authenticated decides the member, not where to (`hash-key: in-user`)."""
+
+    @property
+    def default(self) -> str:
+        """The member taken while nothing chose another."""
+        return self.default_selected if self.default_selected in self.members else self.members[0]

@@ -1,0 +1,193 @@
+"""Names and suffixes with ranked values, flat: a hash table over one blob of text.
+
+A slot is a u32: the number of a record below, bits of its hash above; all ones is empty. Collisions
+go to the next slot, at most half are full. A record is its text (offsets into the blob) and a
+word: three bits of kind, 29 of value (`matcher.ranked`). The text is compared, so a hash that
+happens to be equal costs time and decides nothing.
+
+Hashes are Python's own, which differ between programs and are alike in a process and those forked
+from it: `DomainTable` refuses a table of another's.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mihomo_tproxy.matcher.ranked import NO_VALUE
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.matcher.domain_set import DomainSet
+    from mihomo_tproxy.matcher.ranked import OneRank, Ranking
+    from mihomo_tproxy.matcher.sections import Sections, SectionWriter
+
+SUFFIX: Final = 0
+NAME: Final = 1
+BELOW: Final = 2
+ONE: Final = 3
+_SEVERAL: Final = 4
+_SHIFT: Final = 29
+_EMPTY: Final = 0xFFFFFFFF
+_PROBE: Final = "a name to compare hashes by"
+_TAG_SHIFT: Final = 31
+"""Bits of the hash that do not choose the slot."""
+
+
+class DomainLayout(NamedTuple):
+    """Where a table's arrays are, and what does not fit into them."""
+
+    probe: int
+    slots: int
+    offsets: int
+    words: int
+    text: int
+    record_bits: int
+    several: tuple[tuple[int, int, int, int], ...]
+    """Values of records with more than one kind: (suffix, name, below, one)."""
+
+
+class DomainTableBuilder:
+    """Collects entries, in the order of their ranks."""
+
+    def __init__(self, ranking: Ranking | OneRank) -> None:
+        self._join = ranking.join
+        self._tables: tuple[dict[str, int], ...] = ({}, {}, {}, {})
+
+    def add(self, kind: int, name: str, rank: int) -> None:
+        """One entry; `rank` is not below those before."""
+        table = self._tables[kind]
+        value = table.get(name)
+        table[name] = rank if value is None else self._join(value, rank)
+
+    def add_set(self, domains: DomainSet, rank: int) -> None:
+        """The names of a set, with the same rank; what is no name there is left to others."""
+        for kind, names in (
+            (SUFFIX, domains.suffixes),
+            (NAME, domains.names),
+            (BELOW, domains.below),
+            (ONE, domains.one),
+        ):
+            table = self._tables[kind]
+            known = table.keys() & names
+            joined = {name: self._join(table[name], rank) for name in known}
+            table.update(dict.fromkeys(names, rank))
+            table.update(joined)
+
+    def build(self, writer: SectionWriter) -> DomainLayout | None:
+        """Write the table; None when there is nothing in it."""
+        words, several = self._words()
+        if not words:
+            return None
+        texts = [name.encode() for name in words]
+        offsets = array("I", [0])
+        total = 0
+        for text in texts:
+            total += len(text)
+            offsets.append(total)
+        bits = len(words).bit_length()
+        return DomainLayout(
+            hash(_PROBE),
+            writer.add(_slots(words, bits)),
+            writer.add(offsets.tobytes()),
+            writer.add(array("I", words.values()).tobytes()),
+            writer.add(b"".join(texts)),
+            bits,
+            several,
+        )
+
+    def _words(self) -> tuple[dict[str, int], tuple[tuple[int, int, int, int], ...]]:
+        words: dict[str, int] = {}
+        mixed: set[str] = set()
+        for kind, table in enumerate(self._tables):
+            mixed |= words.keys() & table.keys()
+            shifted = kind << _SHIFT
+            words.update({name: shifted | value for name, value in table.items()})
+        several: list[tuple[int, int, int, int]] = []
+        for name in mixed:
+            suffix, exact, below, one = (table.get(name, NO_VALUE) for table in self._tables)
+            words[name] = _SEVERAL << _SHIFT | len(several)
+            several.append((suffix, exact, below, one))
+        return words, tuple(several)
+
+
+def _slots(names: dict[str, int], bits: int) -> bytes:
+    size = 1 << max(3, (len(names) * 2 - 1).bit_length())
+    mask = size - 1
+    tag_mask = (_EMPTY >> bits) << bits
+    slots = array("I", [_EMPTY]) * size
+    for record, name in enumerate(names):
+        code = hash(name)
+        place = code & mask
+        while slots[place] != _EMPTY:
+            place = (place + 1) & mask
+        slots[place] = (code >> _TAG_SHIFT << bits) & tag_mask | record
+    return slots.tobytes()
+
+
+class DomainTable:
+    """Looks names up."""
+
+    __slots__ = (
+        "_bits", "_data", "_mask", "_offsets", "_record_mask", "_several", "_slots", "_tag_mask",
+        "_text", "_words",
+    )  # fmt: skip
+
+    def __init__(self, sections: Sections, layout: DomainLayout) -> None:
+        if layout.probe != hash(_PROBE):
+            raise RuntimeError("a table of names from another program: its hashes are not ours")
+        self._slots = sections.array(layout.slots, "I")
+        self._offsets = sections.array(layout.offsets, "I")
+        self._words = sections.array(layout.words, "I")
+        self._data = sections.data
+        self._text = sections.place(layout.text)[0]
+        self._mask = len(self._slots) - 1
+        self._bits = layout.record_bits
+        self._record_mask = (1 << layout.record_bits) - 1
+        self._tag_mask = _EMPTY & ~self._record_mask
+        self._several = layout.several
+
+    def hits(self, host: str) -> list[int]:
+        """The values of all entries that a name matches, in no order."""
+        found: list[int] = []
+        slots, mask, tag_mask, bits = self._slots, self._mask, self._tag_mask, self._bits
+        name, at, depth = host, -1, 0
+        while True:
+            code = hash(name)
+            place = code & mask
+            slot = slots[place]
+            tag = (code >> _TAG_SHIFT << bits) & tag_mask
+            while slot != _EMPTY:
+                if slot & tag_mask == tag and self._is(slot & self._record_mask, name):
+                    value = self._value(self._words[slot & self._record_mask], depth, found)
+                    if value != NO_VALUE:
+                        found.append(value)
+                    break
+                place = (place + 1) & mask
+                slot = slots[place]
+            at = host.find(".", at + 1)
+            if at < 0:
+                return found
+            name = host[at + 1 :]
+            depth += 1
+
+    def _is(self, record: int, name: str) -> bool:
+        start, end = self._offsets[record], self._offsets[record + 1]
+        return self._data[self._text + start : self._text + end] == name.encode()
+
+    def _value(self, word: int, depth: int, found: list[int]) -> int:
+        kind, value = word >> _SHIFT, word & NO_VALUE
+        if kind == SUFFIX or (kind == NAME and not depth) or (kind == BELOW and depth):
+            return value
+        if kind == ONE and depth == 1:
+            return value
+        if kind == _SEVERAL:
+            suffix, name, below, one = self._several[value]
+            if depth:
+                found.append(below)
+                if depth == 1:
+                    found.append(one)
+            else:
+                found.append(name)
+            found[:] = [each for each in found if each != NO_VALUE]
+            return suffix
+        return NO_VALUE
