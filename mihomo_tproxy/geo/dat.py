@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.geo import messages
 from mihomo_tproxy.matcher.cidr import Prefix, contains, masked, parse_cidr
 from mihomo_tproxy.matcher.cidr_set import CidrSet
 from mihomo_tproxy.matcher.domain_set import DomainSet
+from mihomo_tproxy.matcher.expressions import Expression
 from mihomo_tproxy.model.address import V4_BITS, V4_MAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from mihomo_tproxy.matcher.domain_set import Expression
 
 MAX_ITEMS: Final = 2_000_000
 """Of one list: twice what all lists of the largest file hold together."""
@@ -90,7 +89,7 @@ class DatFile:
                 continue
             try:
                 _add(domains, item.type, item.value.decode())
-            except (ValueError, re.error, OverflowError, RecursionError):
+            except ValueError:
                 skipped += 1
         return Sites(domains, skipped)
 
@@ -211,7 +210,7 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 
 def _add(domains: DomainSet, kind: int, text: str) -> None:
     if kind == messages.REGEX:
-        domains.expressions.append(_expression(text))
+        domains.expressions.append(Expression(text))
         return
     text = text.lower()
     if kind == messages.KEYWORD and text:
@@ -227,10 +226,6 @@ def _add(domains: DomainSet, kind: int, text: str) -> None:
         domains.add(text)
     else:
         raise ValueError("of no known type")
-
-
-def _expression(pattern: str) -> Expression:
-    return cast("Expression", re.compile(pattern))
 
 
 def _prefixes(ip: bytes, length: int) -> tuple[Prefix, ...]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.matcher.cidr_set import CidrSet
 from mihomo_tproxy.matcher.domain_set import DomainSet
-from mihomo_tproxy.rule.context import NoContext
-from mihomo_tproxy.rule.registry import KINDS, parse_rule
+from mihomo_tproxy.rule.context import NoContext, RuleSetContent
+from mihomo_tproxy.rule.registry import KNOWN, parse_condition
 
 if TYPE_CHECKING:
     from mihomo_tproxy.rule.context import RuleContext
@@ -43,6 +43,9 @@ class _AnyList(NoContext):
     def asn(self, number: int) -> CidrSet:
         return CidrSet()
 
+    def rule_set(self, name: str) -> RuleSetContent:
+        return RuleSetContent()
+
 
 _ANY_LIST: Final[RuleContext] = _AnyList()
 
@@ -65,7 +68,7 @@ class ClassicalReader:
             raise ValueError("incomplete rule: it is written KIND,payload")
         if kind in _NOT_IN_A_LIST:
             raise ValueError(f"{kind} is not allowed in a rule provider")
-        if kind not in KINDS:
+        if kind not in KNOWN:
             # The general message looks for a similar word, which is slow.
             raise ValueError(f"unknown rule kind {kind!r}")
         payload, options = _payload_and_options(kind, rest)
@@ -74,7 +77,7 @@ class ClassicalReader:
             if self._costly > MAX_COSTLY:
                 raise ValueError("too many expressions")
         # Raises for what is no rule.
-        parse_rule(f"{kind},{payload},{_TARGET}{options}", _ANY_LIST)
+        parse_condition(f"{kind},{payload}{options}", _TARGET, _ANY_LIST)
         return f"{kind},{payload}{options}"
 
 

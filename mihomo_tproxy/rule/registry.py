@@ -22,6 +22,7 @@ from mihomo_tproxy.rule.dscp import Dscp
 from mihomo_tproxy.rule.geoip import geoip
 from mihomo_tproxy.rule.geosite import geosite
 from mihomo_tproxy.rule.in_name import InName
+from mihomo_tproxy.rule.in_port import InPort
 from mihomo_tproxy.rule.in_type import InType
 from mihomo_tproxy.rule.in_user import InUser
 from mihomo_tproxy.rule.ip_asn import ip_asn
@@ -52,7 +53,7 @@ KINDS: Final[dict[str, Callable[[str, str, str, frozenset[str]], Rule]]] = {
     "DSCP": Dscp,
     "DST-PORT": Port,
     "IN-NAME": InName,
-    "IN-PORT": Port,
+    "IN-PORT": InPort,
     "IN-TYPE": InType,
     "IN-USER": InUser,
     "IP-CIDR": IpCidr,

@@ -22,6 +22,9 @@ from mihomo_tproxy.provider.classical import MAX_COSTLY, ClassicalReader
         ("SRC-IP-CIDR,192.0.2.0/24,no-resolve", "SRC-IP-CIDR,192.0.2.0/24"),
         ("DOMAIN-REGEX,^a{1,2}$", "DOMAIN-REGEX,^a{1,2}$"),
         ("DST-PORT,80/443,src", "DST-PORT,80/443"),
+        ("GEOIP,CN,PROXY,no-resolve", "GEOIP,CN,no-resolve"),
+        ("GEOSITE,cn", "GEOSITE,cn"),
+        ("NOT,((RULE-SET,other,more))", "NOT,((RULE-SET,other,more))"),
     ],
 )
 def test_rules(line: str, found: str) -> None:
