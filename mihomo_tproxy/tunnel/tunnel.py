@@ -66,6 +66,8 @@ class Tunnel:
         self.verdicts: VerdictMap = NullVerdictMap() if verdicts is None else verdicts
         self.flow_limit = flow_limit
         """TCP flows alive at once; more are reset."""
+        self.dscp = 0
+        """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
         self._waiting = 0
         self.nat = NatTable(context.reactor, context.tracker, self._decide_udp, udp_timeout_s)
