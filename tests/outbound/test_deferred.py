@@ -19,8 +19,8 @@ from mihomo_tproxy.outbound import factory
 from mihomo_tproxy.outbound.deferred import Deferred
 from mihomo_tproxy.outbound.direct import Direct
 from mihomo_tproxy.outbound.http import Http
-from mihomo_tproxy.outbound.reject import Reject
 from mihomo_tproxy.outbound.registry import OutboundRegistry
+from mihomo_tproxy.outbound.reject import Reject
 
 WEB = HttpProxySpec("web", "http", server="192.0.2.1", port=1)
 
