@@ -1,29 +1,13 @@
-"""`filter` and `exclude-filter`: expressions over names of proxies, alternatives between backticks.
-
-mihomo's dialect is .NET's. Python's differs in what these filters use only by inline options: .NET
-has them anywhere, in force until the enclosing group ends, over its further alternatives too:
-
-    a(?i)b|c        becomes        a(?i:b)|(?i:c)
-
-The expression is the user's, the names are a provider's: a name longer than MAX_NAME is not
-searched.
-"""
+"""`filter` and `exclude-filter` of groups: expressions over names, backticks between them."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from mihomo_tproxy.provider.name_pattern import parse_alternatives
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-MAX_PATTERN: Final = 4096
-MAX_NAME: Final = 255
-
-_TOKEN: Final = re.compile(
-    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?P<flags>[a-z]*(?:-[a-z]+)?)\)|\(\?<(?![=!])|[(|)]|.",
-    re.DOTALL,
-)
 
 
 class NameFilter:
@@ -33,53 +17,26 @@ class NameFilter:
         """Compile the alternatives; "" has none.
 
         Raises:
-            ValueError: one is no expression, or too long.
+            ValueError: one is no expression, or no safe one.
         """
-        self.patterns = [_compile(part) for part in text.split("`")] if text else []
+        self.patterns = parse_alternatives(text)
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
 
     def matches(self, name: str) -> bool:
         """Whether any expression is found in a name."""
-        return len(name) <= MAX_NAME and any(each.search(name) for each in self.patterns)
+        return any(pattern.search(name) for pattern in self.patterns)
+
+    def count(self, name: str) -> int:
+        """How many of the expressions are found in a name."""
+        return sum(pattern.search(name) for pattern in self.patterns)
 
     def sort(self, names: Iterable[str]) -> Iterator[str]:
         """The names that match, each once, in the order of the expressions, then in their own."""
-        left = {name: None for name in names if len(name) <= MAX_NAME}
+        left = dict.fromkeys(names)
         for pattern in self.patterns:
             found = [name for name in left if pattern.search(name)]
             for name in found:
                 del left[name]
             yield from found
-
-
-def _compile(text: str) -> re.Pattern[str]:
-    if len(text) > MAX_PATTERN:
-        raise ValueError(f"expression of {len(text)} characters, at most {MAX_PATTERN}")
-    try:
-        return re.compile(translate(text))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"bad expression {text!r}: {error}") from None
-
-
-def translate(text: str) -> str:
-    """An expression of .NET's dialect in Python's."""
-    parts: list[str] = []
-    scopes: list[list[str]] = [[]]  # of each open group, the options switched within it
-    for token in _TOKEN.finditer(text):
-        word = token.group()
-        if token["flags"]:
-            scopes[-1].append(word[:-1] + ":")
-            parts.append(scopes[-1][-1])
-            continue
-        if word == "|":
-            word = ")" * len(scopes[-1]) + "|" + "".join(scopes[-1])
-        elif word == ")" and len(scopes) > 1:
-            word = ")" * len(scopes.pop()) + ")"
-        elif word[0] == "(":
-            scopes.append([])
-            word = "(?P<" if word == "(?<" else word
-        parts.append(word)
-    parts.extend(")" * len(options) for options in scopes)
-    return "".join(parts)

@@ -28,6 +28,7 @@ _BACK: Final = re.compile(r"\\k<(\w+)>", re.ASCII)
 _CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 _TARGET: Final = re.compile(r"\$(?:(\$)|(&)|(\d+)|\{(\w+)\})", re.ASCII)
 _REPEATS: Final = frozenset({sre.MAX_REPEAT, sre.MIN_REPEAT})
+_LOOKS: Final = frozenset({sre.ASSERT, sre.ASSERT_NOT})
 _MANY: Final = 16
 """A repetition of more than this counts as unbounded."""
 
@@ -134,6 +135,9 @@ def _loops(tree: Any, *, inside: bool) -> Iterator[bool]:
             elif most > _MANY:
                 yield False
             yield from _loops(repeated, inside=inside or most > _MANY)
+            continue
+        if operator in _LOOKS:
+            yield from _loops(argument[1], inside=False)  # no way to go on hangs on what it found
             continue
         if inside and operator is sre.BRANCH:
             yield True

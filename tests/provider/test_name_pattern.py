@@ -67,6 +67,13 @@ def test_expressions_that_explode(pattern: str) -> None:
         NamePattern(pattern)
 
 
+@pytest.mark.parametrize("pattern", ["^((?!Expire|(Traffic|x)).)*$", "(?:(?=a|b).)+"])
+def test_alternatives_that_are_only_looked_at_do_not(pattern: str) -> None:
+    found = NamePattern(pattern)
+    assert found.search("a" * MAX_NAME)
+    assert not found.search("Traffic") or "(?=" in pattern
+
+
 def test_too_many_repetitions() -> None:
     with pytest.raises(ValueError, match="more than"):
         NamePattern(".*" * (MAX_LOOPS + 1))
