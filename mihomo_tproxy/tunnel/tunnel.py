@@ -148,11 +148,11 @@ class Tunnel:
         decision = engine.match(metadata)
         target = outbounds.get(decision.target)
         outbound = target.pick(metadata) if target is not None else None
-        if target is None or outbound is None or not _usable(target, outbound, metadata):
+        if outbound is None or not _usable(outbound, metadata):
 
             def usable(name: str) -> bool:
                 other = outbounds.get(name)
-                return other is not None and _usable(other, other.pick(metadata), metadata)
+                return other is not None and _usable(other.pick(metadata), metadata)
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
@@ -174,9 +174,8 @@ class Tunnel:
         return outbound
 
 
-def _usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
-    # A group may be deaf to datagrams that its pick would take (`disable-udp`).
-    return not outbound.passes and (metadata.network is _TCP or target.udp)
+def _usable(outbound: Outbound, metadata: Metadata) -> bool:
+    return not outbound.passes and (metadata.network is _TCP or outbound.udp)
 
 
 def _first(addresses: Resolved) -> str:
