@@ -19,6 +19,10 @@ from mihomo_tproxy.keeper.validate import Job
 LONG_AGO = 1_000_000_000
 
 
+def content(path):
+    return Path(path).read_bytes()
+
+
 class Scene:
     """A file, and how to bring it up to date."""
 
@@ -29,7 +33,7 @@ class Scene:
         self.problem = ""
 
     async def validate(self, job):
-        self.validated.append(Path(job.path).read_bytes())
+        self.validated.append(content(job.path))
         if self.problem:
             raise ValueError(self.problem)
         return 1

@@ -23,6 +23,10 @@ def source(path, name="r", interval=3600, url="http://r.test/"):
     return Source("rule provider", name, url, str(path), interval, "", 1000, (), job)
 
 
+def touch(path):
+    Path(path).write_text("x")
+
+
 class Scene:
     """Downloads whose outcome the test says."""
 
@@ -46,7 +50,7 @@ class Scene:
             self.running -= 1
         if isinstance(self.outcome, Exception):
             raise self.outcome
-        Path(source.path).write_text("x")
+        touch(source.path)
         return self.outcome
 
     def configure(self, *sources):
