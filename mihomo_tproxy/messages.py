@@ -38,11 +38,10 @@ class Setup(NamedTuple):
 def send_message(sock: socket.socket, message: tuple[Any, ...], descriptor: int = -1) -> None:
     """One tuple, whole, and a descriptor with it."""
     data = pickle.dumps(message)
-    head = LENGTH.pack(len(data))
+    whole = memoryview(LENGTH.pack(len(data)) + data)
     if descriptor >= 0:
-        sent = socket.send_fds(sock, [head], [descriptor])
-        head = head[sent:]
-    sock.sendall(head + data)
+        whole = whole[socket.send_fds(sock, [whole], [descriptor]) :]
+    sock.sendall(whole)
 
 
 def receive_message(sock: socket.socket) -> tuple[Any, ...] | None:

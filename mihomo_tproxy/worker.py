@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
+MESSAGE_S: Final = 5.0
+"""How long the rest of a message may take."""
 DESCRIPTORS_PER_FLOW: Final = 5
 """The four sockets of a plain HTTP request (two for any other TCP flow), and a share for UDP."""
 DESCRIPTORS_BESIDES: Final = 1024
@@ -162,7 +164,8 @@ class Worker:
     ) -> OutboundRegistry:
         interface, mark = config.interface_name, config.routing_mark
         env = OutboundEnv(context, resolver, self._unreachable, interface, mark)
-        return build_outbounds(config.proxies, env)
+        proxies, provided = config.proxies, config.provider_proxies
+        return build_outbounds(proxies, env, config.groups, state, provided)
 
     def reload(self, setup: Setup, image: Image) -> None:
         """New flows meet the new rules from the next event on.
@@ -188,6 +191,7 @@ class Worker:
 
     def regroup(self, state: GroupState, epoch: int) -> None:
         """New flows go where the groups lead now."""
+        self._tunnel.outbounds.regroup(state)
         self.verdicts.renew(epoch)
 
     def _publish(self) -> None:
@@ -278,6 +282,7 @@ async def _serve(control: socket.socket, index: int, pins: str, setup: Setup, im
     trim()
     send_message(control, ("ready",))
     loop.add_reader(control.fileno(), _on_control, control, worker, ended)
+    control.settimeout(MESSAGE_S)  # the loop has made it non-blocking
     await ended.wait()
     worker.close()
 
