@@ -28,7 +28,7 @@ from mihomo_tproxy.keeper.download import download
 from mihomo_tproxy.keeper.downloads import Downloads
 from mihomo_tproxy.keeper.health import Health, plans_of
 from mihomo_tproxy.keeper.history import History, Sample
-from mihomo_tproxy.keeper.http import Client
+from mihomo_tproxy.keeper.http import USER_AGENT, Client
 from mihomo_tproxy.keeper.outbounds import Outbounds
 from mihomo_tproxy.keeper.probe import Result, probe
 from mihomo_tproxy.keeper.sources import sources_of
@@ -151,6 +151,7 @@ class Keeper:
         self._checks.forget_times()
         if old is not None:
             self._outbounds.close()
+        self._client.user_agent = config.global_ua or USER_AGENT
         self._choices = Choices(config.groups, self._history, selected, state.now)
         self._outbounds = Outbounds(
             config, self._loop, self._context, self._unreachable, self._choices.state
@@ -265,7 +266,8 @@ class Keeper:
     # Downloads and the store.
 
     async def _refresh(self, source: Source) -> bool:
-        state = self._states.get(source.key, SourceState())
+        etags = self._config is not None and self._config.etag_support
+        state = self._states.get(source.key, SourceState()) if etags else SourceState()
         find = self._outbounds.through(source.proxy)
         result = await download(self._client, find, source, state)
         if result.state != state and self._config is not None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from support.web import Web, ok
@@ -239,6 +240,23 @@ async def test_what_survives_a_restart(supervisor, tmp_path):
     second = supervisor(home)
     second.start(config)
     assert set(second.keeper._history.snapshot()) == {"alive", "also"}
+
+
+async def test_how_downloads_ask(supervisor, tmp_path):
+    async with Web(ok(b"+.a.test\n", 'ETag: "1"')) as web:
+        path = str(tmp_path / "rules.txt")
+        provider = RuleProviderSpec("r", Vehicle.HTTP, path, web.url(), format=Format.TEXT)
+        config = Config(rule_providers=(provider,), home=str(tmp_path), global_ua="mine/1")
+        it = supervisor()
+        it.start(config)
+        await it.hear("refreshed")
+        it.tell("update", 1, "r")
+        await it.hear("answer")
+        it.tell("reload", pickle.dumps(replace(config, etag_support=False)), EMPTY_STATE)
+        it.tell("update", 2, "r")
+        await it.hear("answer")
+    assert all("User-Agent: mine/1\r\n" in request for request in web.requests)
+    assert ["If-None-Match" in request for request in web.requests] == [False, True, False]
 
 
 def test_changed_proxies():

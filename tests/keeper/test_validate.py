@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from mihomo_tproxy.config.specs.provider import Behavior, Format
 from mihomo_tproxy.keeper import validate as module
 from mihomo_tproxy.keeper.validate import Job, validate, validate_apart
+from mihomo_tproxy.provider.proxy_content import Parsing
 
 
 @pytest.fixture
@@ -40,6 +43,13 @@ async def test_geo(file):
     for kind in ("geoip", "geosite", "mmdb", "asn"):
         with pytest.raises(ValueError, match=r"\w"):
             await validate_apart(Job("geo", file(b"garbage" * 100), (kind,)))
+
+
+async def test_proxies(file):
+    good = b"proxies: [{name: a, type: socks5, server: a.test, port: 1}]"
+    assert await validate_apart(Job("proxy", file(good), (pickle.dumps(Parsing()),))) == 1
+    with pytest.raises(ValueError, match=r"\w"):
+        await validate_apart(Job("proxy", file(b"<html>"), (pickle.dumps(Parsing()),)))
 
 
 async def test_no_file(tmp_path):
