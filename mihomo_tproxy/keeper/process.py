@@ -42,6 +42,7 @@ from mihomo_tproxy.keeper.store import (
     save_source,
 )
 from mihomo_tproxy.keeper.tasks import Tasks
+from mihomo_tproxy.keeper.watching import Watching, files_of
 from mihomo_tproxy.memory import trim
 from mihomo_tproxy.net.icmp import Unreachable
 from mihomo_tproxy.net.pipes import PipePool
@@ -85,6 +86,7 @@ class Keeper:
         self._checks = Checks(loop, self._history, self._probe)
         self._health = Health(loop, self._checks, self._on_sample)
         self._downloads = Downloads(self._refresh, lambda names: self._tell("refreshed", names))
+        self._watching = Watching(loop, lambda names: self._tell("refreshed", names))
         self._states: dict[str, SourceState] = {}
         self._config: Config | None = None
         self._outbounds: Outbounds
@@ -129,6 +131,7 @@ class Keeper:
     async def close(self) -> None:
         """End everything, and keep what should survive."""
         self._health.stop()
+        self._watching.close()
         for timer in (self._choosing, self._showing, self._saving):
             if timer is not None:
                 timer.cancel()
@@ -160,6 +163,7 @@ class Keeper:
             self._tell("state", self._choices.state)
         self._health.configure(plans_of(config), touched)
         self._downloads.configure(sources_of(config))
+        self._watching.configure(files_of(config))
 
     # Tests and choices.
 
@@ -239,6 +243,10 @@ class Keeper:
         return {"delays": {member: sample.delay_ms for member, sample in found}}
 
     async def _update(self, name: str) -> dict[str, Any]:
+        files = files_of(self._config) if self._config is not None else {}
+        if any(name in names for names in files.values()):
+            self._tell("refreshed", (name,))
+            return {"changed": True}
         return await self._downloads.update(name)
 
     _questions: Final[dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]]] = {

@@ -242,6 +242,15 @@ async def test_what_survives_a_restart(supervisor, tmp_path):
     assert set(second.keeper._history.snapshot()) == {"alive", "also"}
 
 
+async def test_file_is_read_again_when_asked(supervisor, tmp_path):
+    provider = RuleProviderSpec("r", Vehicle.FILE, str(tmp_path / "rules.txt"))
+    it = supervisor()
+    it.start(Config(rule_providers=(provider,), home=str(tmp_path)))
+    it.tell("update", 1, "r")
+    assert await it.hear("refreshed") == (("r",),)
+    assert await it.hear("answer") == (1, {"changed": True})
+
+
 async def test_how_downloads_ask(supervisor, tmp_path):
     async with Web(ok(b"+.a.test\n", 'ETag: "1"')) as web:
         path = str(tmp_path / "rules.txt")
