@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.group.choosing import UNKNOWN_MS, choose_fallback, choose_url_test
-from mihomo_tproxy.model.status import is_expected, status_ranges
 from mihomo_tproxy.model.group_state import GroupState
+from mihomo_tproxy.model.status import is_expected, status_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
