@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 IGNORED_KEYS: Final = frozenset(
     {
-        *("clash-for-android", "disable-keep-alive", "dns", "etag-support"),
+        *("clash-for-android", "disable-keep-alive", "dns"),
         *("experimental", "external-controller", "external-controller-cors"),
         *("external-controller-pipe", "external-controller-routing-mark"),
         *("external-controller-tls", "external-controller-unix", "external-doh-server"),
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
-        *("global-client-fingerprint", "global-ua"),
+        *("global-client-fingerprint"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
         *("ntp", "secret"),
         *("sniffer", "ss-config", "tcp-concurrent", "tls", "tuic-server", "tun"),
@@ -107,6 +107,8 @@ def _parse(report: Report, section: Section) -> Config:
         home=report.home,
         store_selected=_store_selected(report, section),
         unified_delay=section.boolean("unified-delay", False),
+        global_ua=section.text("global-ua", ""),
+        etag_support=section.boolean("etag-support", True),
         hosts=hosts,
         gateway=parse_gateway(report, section.take("gateway")),
     )

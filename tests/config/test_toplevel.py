@@ -175,3 +175,9 @@ def test_every_key_of_mihomo_is_known() -> None:
     assert warning.removeprefix("ignored, no effect in this version: ").split(", ") == sorted(
         IGNORED_KEYS
     )
+
+
+def test_how_downloads_ask():
+    config = parse("global-ua: mine/1\netag-support: false\n")
+    assert (config.global_ua, config.etag_support) == ("mine/1", False)
+    assert (parse("{}").global_ua, parse("{}").etag_support) == ("", True)
