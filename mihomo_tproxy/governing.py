@@ -134,7 +134,7 @@ class Groups:
     def _describe(self, spec: GroupSpec) -> dict[str, Any]:
         now = self.state.now.get(spec.name)
         if now is None and spec.type is not GroupType.LOAD_BALANCE:
-            now = spec.members[0]
+            now = spec.default
         return {
             "name": spec.name,
             "type": str(spec.type),

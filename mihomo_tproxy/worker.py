@@ -164,7 +164,8 @@ class Worker:
     ) -> OutboundRegistry:
         interface, mark = config.interface_name, config.routing_mark
         env = OutboundEnv(context, resolver, self._unreachable, interface, mark)
-        return build_outbounds(config.proxies, env)
+        proxies, provided = config.proxies, config.provider_proxies
+        return build_outbounds(proxies, env, config.groups, state, provided)
 
     def reload(self, setup: Setup, image: Image) -> None:
         """New flows meet the new rules from the next event on.
@@ -190,6 +191,7 @@ class Worker:
 
     def regroup(self, state: GroupState, epoch: int) -> None:
         """New flows go where the groups lead now."""
+        self._tunnel.outbounds.regroup(state)
         self.verdicts.renew(epoch)
 
     def _publish(self) -> None:

@@ -18,12 +18,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the table of the interoperability tests, if any were run."""
+    """Prints the tables of the interoperability and the differential tests, if any were run."""
     table = sys.modules.get("support.interop.table")
     if table is not None and table.OUTCOMES:
         matrix = importlib.import_module("support.interop.matrix")
         terminalreporter.section("interoperability")
         for line in table.lines(matrix.all_rows()):
+            terminalreporter.write_line(line)
+    counted = sys.modules.get("support.differential.table")
+    if counted is not None and counted.TABLE.decided:
+        terminalreporter.section("same rules through mihomo and ours")
+        for line in counted.TABLE.lines():
             terminalreporter.write_line(line)
 
 

@@ -1,8 +1,9 @@
 """Who leads to whom: groups to their members, proxies to their `dialer-proxy`.
 
-Invariant of what passes: nothing leads back to itself, so that picking ends. A circle that the file
-draws is an error, with its path. A provider's proxy whose dialer does not exist, or leads back to
-it, is foreign data: it is named in a warning and stays in its groups as a reject.
+Invariant of what passes: nothing leads back to itself, nor on through more than MAX_DEPTH others,
+so that picking ends. A circle that the file draws is an error, with its path. A provider's proxy
+whose dialer does not exist, leads back to it or too far is foreign data: it is named in a warning
+and stays in its groups as a reject.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     Edges = Mapping[str, Sequence[str]]
 
+MAX_DEPTH: Final = 32
+"""Outbounds that may stand one behind the other."""
 SHOWN: Final = 5
 """Proxies of providers that one warning names."""
 
@@ -50,6 +53,8 @@ def check_chains(
     for ring in circles(edges):
         way = " -> ".join(shortest_circle(edges, ring))
         report.problem(paths[ring[0]], f"goes round in a circle: {way}")
+    if deep := next(too_deep(edges), ""):
+        report.problem(paths[deep], f"leads on through more than {MAX_DEPTH} others")
     return _drop_broken(report, provided, names, edges)
 
 
@@ -61,6 +66,10 @@ def _drop_broken(
     known = {name: (dialer,) for name, dialer in dialers.items() if dialer in names}
     for ring in circles({**edges, **known}):
         broken |= {name: f"{dialers[name]!r} leads back" for name in ring if name in dialers}
+    known = {name: ways for name, ways in known.items() if name not in broken}
+    for name in too_deep({**edges, **known}):
+        if name in known:
+            broken[name] = f"{dialers[name]!r} leads too far"
     if broken:
         shown = [f"{name!r} ({reason})" for name, reason in list(broken.items())[:SHOWN]]
         more = ", ..." if len(broken) > SHOWN else ""
@@ -74,8 +83,25 @@ def _drop_broken(
 
 
 def circles(edges: Edges) -> Iterator[list[str]]:
-    """The sets of names of which each leads to each other, in the order of `edges` (Tarjan)."""
+    """The sets of names of which each leads to each other, each in the order of `edges`."""
     place = {name: number for number, name in enumerate(edges)}
+    for ring in _components(edges):
+        if len(ring) > 1 or ring[0] in edges[ring[0]]:
+            yield sorted(ring, key=place.__getitem__)
+
+
+def too_deep(edges: Edges) -> Iterator[str]:
+    """The names that lead on through more than MAX_DEPTH others."""
+    depth: dict[str, int] = {}
+    for ring in _components(edges):
+        for name in ring:
+            depth[name] = 1 + max((depth.get(member, 0) for member in edges[name]), default=0)
+            if depth[name] > MAX_DEPTH:
+                yield name
+
+
+def _components(edges: Edges) -> Iterator[list[str]]:
+    """All names, those together that lead to each other, after what they lead to (Tarjan)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     open_names: dict[str, None] = {}
@@ -103,9 +129,7 @@ def circles(edges: Edges) -> Iterator[list[str]]:
                     above = stack[-1][0]
                     low[above] = min(low[above], low[name])
                 if low[name] == index[name]:
-                    ring = _close(open_names, name)
-                    if len(ring) > 1 or name in edges[name]:
-                        yield sorted(ring, key=place.__getitem__)
+                    yield _close(open_names, name)
 
 
 def _close(open_names: dict[str, None], name: str) -> list[str]:

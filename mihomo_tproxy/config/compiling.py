@@ -16,6 +16,8 @@ from mihomo_tproxy.config.modules import worker_modules
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.config.specs.provider import Vehicle
 from mihomo_tproxy.dataplane.plan import OWN_MARK, KernelPlan
+from mihomo_tproxy.keeper.store import FILE as STORE_FILE
+from mihomo_tproxy.keeper.store import load_selections
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
 from mihomo_tproxy.rule.flatten import build_image
 from mihomo_tproxy.rule.static import masks, static_prefixes
@@ -48,9 +50,8 @@ def compile_file(path: str, home: str, image: int, mode: TunnelMode | None = Non
     config = load(path, home)
     if mode is not None:
         config = replace(config, mode=mode)
-    compiled = compile_config(config)
     write_image(config, image)
-    return compiled
+    return compile_config(config)._replace(selected=_selected(config))
 
 
 def compile_config(config: Config) -> Compiled:
@@ -73,6 +74,13 @@ def compile_config(config: Config) -> Compiled:
     )
 
 
+def _selected(config: Config) -> dict[str, str]:
+    """What was selected before, if it is to be remembered and anything was."""
+    if not config.store_selected or not os.path.exists(os.path.join(config.home, STORE_FILE)):
+        return {}
+    return load_selections(config.home)
+
+
 def write_image(config: Config, descriptor: int) -> None:
     """The rules' image, into an empty file."""
     view = memoryview(build_image(config.rules, conditional_targets(config)))
@@ -83,7 +91,7 @@ def write_image(config: Config, descriptor: int) -> None:
 def conditional_targets(config: Config) -> frozenset[str]:
     """Targets that may turn out to be unusable for a flow: the next rule is asked then."""
     without_udp = {each.name for each in config.proxies if each.type == "http" or not each.udp}
-    return frozenset({"PASS", *without_udp, *(group.name for group in config.groups)})
+    return frozenset({"PASS", "PASS-RULE", *without_udp, *(group.name for group in config.groups)})
 
 
 def needs_keeper(config: Config) -> bool:

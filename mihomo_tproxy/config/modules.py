@@ -39,10 +39,11 @@ def worker_modules(config: Config, pickled: bytes) -> tuple[str, ...]:
     """The modules of a configuration, in its pickled form and in what is built of it."""
     finder = _Finder(pickled)
     finder.load()
+    proxies = (*config.proxies, *config.provider_proxies)
     modules = finder.modules.union(
-        outbound_modules(config.proxies),
+        outbound_modules(proxies),
         inbound_modules(config.listeners),
-        *map(_carrier_modules, config.proxies),
+        *map(_carrier_modules, proxies),
     )
     return tuple(sorted(modules))
 

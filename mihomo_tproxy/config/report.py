@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 class Report:
     """Collects problems and warnings of one document; paths are the file's own words."""
 
-    def __init__(self, document: Document, home: str = "") -> None:
+    def __init__(self, document: Document, home: str = "", *, foreign: bool = False) -> None:
         self._document = document
+        self.foreign = foreign
+        """A stranger wrote it: unknown keys are his affair, and may be many."""
         self.home = home
         """Absolute path of the home directory; "" for a text without one."""
         self.problems: list[Problem] = []

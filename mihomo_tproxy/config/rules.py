@@ -1,57 +1,116 @@
-"""`rules`: each line built, and its target found."""
+"""`rules` and `sub-rules`: each line built, and every target found.
+
+The lists of `sub-rules` are built before `rules`, each after those it names. Invariant: a target
+that a rule can decide for is an outbound of the file or a built-in one; a SUB-RULE names a list.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from mihomo_tproxy.config.proxies import RESERVED
 from mihomo_tproxy.config.report import did_you_mean
-from mihomo_tproxy.config.section import scalar_text
-from mihomo_tproxy.rule.registry import parse_rule
+from mihomo_tproxy.config.section import Section, describe, scalar_text
+from mihomo_tproxy.rule.registry import MAX_DEPTH, parse_rule
+from mihomo_tproxy.rule.sub_rule import SubRule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
-    from mihomo_tproxy.config.section import Section
-    from mihomo_tproxy.config.yaml import Value
+    from mihomo_tproxy.config.context import Context
     from mihomo_tproxy.model.interfaces import Rule
-    from mihomo_tproxy.rule.context import RuleContext
+
+_OPTIONS: Final = ("no-resolve", "src")
 
 
-def parse_rules(
-    section: Section, targets: Collection[str], context: RuleContext
+def parse_rules(section: Section, targets: Collection[str], context: Context) -> tuple[Rule, ...]:
+    """The rules of the top-level section; what is wrong is reported.
+
+    Args:
+        targets: the names of all outbounds.
+        context: where rules find their lists; `sub-rules` are put there.
+    """
+    _SubRules(section, targets, context).parse()
+    rules = _parse_list(section, "rules", targets, context)
+    _warn_unreachable(section, rules)
+    return rules
+
+
+class _SubRules:
+    """The lists of `sub-rules`, in the order that their mention of each other demands."""
+
+    def __init__(self, section: Section, targets: Collection[str], context: Context) -> None:
+        self._lists = Section(section.report, "sub-rules", section.take("sub-rules"))
+        self._targets = targets
+        self._context = context
+
+    def parse(self) -> None:
+        """Builds every list."""
+        for name in self._lists.keys:
+            self._build(name, ())
+
+    def _build(self, name: str, above: tuple[str, ...]) -> None:
+        if name in self._context.lists:
+            return
+        chain = (*above, name)
+        for place, line in _lines(self._lists, name, silent=True):
+            inner = _named_list(line)
+            path = f"{self._lists.where(name)}[{place}]"
+            if inner in chain:
+                circle = " -> ".join((*chain[chain.index(inner) :], inner))
+                self._lists.report.problem(path, f"goes round in a circle: {circle}")
+                self._context.lists.setdefault(inner, ())
+            elif inner in self._lists.keys and len(chain) >= MAX_DEPTH:
+                self._lists.report.problem(path, f"more than {MAX_DEPTH} lists inside each other")
+                self._context.lists.setdefault(inner, ())
+            elif inner in self._lists.keys:
+                self._build(inner, chain)
+        self._context.lists[name] = _parse_list(self._lists, name, self._targets, self._context)
+
+
+def _named_list(line: str) -> str:
+    """The list that a line names, "" if it is no SUB-RULE."""
+    kind, _, rest = line.partition(",")
+    return rest.rpartition(",")[2].strip() if kind.strip().upper() == "SUB-RULE" else ""
+
+
+def _parse_list(
+    section: Section, key: str, targets: Collection[str], context: Context
 ) -> tuple[Rule, ...]:
-    """The rules of the top-level section; what is wrong is reported."""
-    groups = _group_names(section.take("proxy-groups"))
     rules: list[Rule] = []
-    for path, line in section.texts("rules"):
+    for place, line in _lines(section, key):
         try:
             rule = parse_rule(line, context)
         except ValueError as error:
-            section.report.problem(path, str(error))
+            section.problem(f"{key}[{place}]", str(error))
             continue
-        if rule.target not in targets:
-            section.report.problem(path, _missing(rule.target, targets, groups))
+        if rule.target not in targets and not isinstance(rule, SubRule):
+            section.problem(f"{key}[{place}]", _missing(rule.target, targets))
         rules.append(rule)
-    _warn_unreachable(section, rules)
     return tuple(rules)
 
 
-def _missing(target: str, targets: Collection[str], groups: set[str]) -> str:
-    if target in RESERVED:
-        return f"target {target!r} is not supported by this version"
-    if target in groups:
-        return f"target {target!r} is a proxy group, which this version does not support"
+def _lines(section: Section, key: str, *, silent: bool = False) -> Iterator[tuple[int, str]]:
+    """The lines of a list, each with its place; `silent` leaves it to others to report."""
+    value = section.take(key)
+    if not isinstance(value, list):
+        if value is not None and not silent:
+            section.problem(key, f"expected a list, found {describe(value)}")
+        return
+    for place, item in enumerate(value):
+        text = item if isinstance(item, str) else scalar_text(item)
+        if text is not None:
+            yield place, text
+        elif not silent:
+            section.problem(f"{key}[{place}]", f"expected a text, found {describe(item)}")
+
+
+def _missing(target: str, targets: Collection[str]) -> str:
+    if target in _OPTIONS:
+        return f"the target is missing: {target!r} is an option"
     return f"target {target!r} not found{did_you_mean(target, sorted(targets))}"
 
 
-def _group_names(value: Value) -> set[str]:
-    groups = value if isinstance(value, list) else []
-    names = (scalar_text(group.get("name")) for group in groups if isinstance(group, dict))
-    return {name for name in names if name}
-
-
-def _warn_unreachable(section: Section, rules: list[Rule]) -> None:
+def _warn_unreachable(section: Section, rules: tuple[Rule, ...]) -> None:
     kinds = [rule.kind for rule in rules]
     if "MATCH" in kinds[:-1]:
         after = len(kinds) - 1 - kinds.index("MATCH")

@@ -130,6 +130,8 @@ class Section:
 
     def warn_unknown(self, known: Iterable[str] = ()) -> None:
         """Warns of every key that nobody named, with the nearest known name."""
+        if self.report.foreign:
+            return
         names = sorted({*self._known, *known})
         for key in [key for key in self._items if key not in self._known]:
             self.report.warning(self.where(key), f"unknown key{did_you_mean(key, names)}")

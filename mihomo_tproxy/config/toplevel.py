@@ -43,8 +43,8 @@ IGNORED_KEYS: Final = frozenset(
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
         *("global-client-fingerprint", "global-ua"),
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
-        *("ntp", "proxy-providers", "secret"),
-        *("sniffer", "ss-config", "sub-rules", "tcp-concurrent", "tls", "tuic-server", "tun"),
+        *("ntp", "secret"),
+        *("sniffer", "ss-config", "tcp-concurrent", "tls", "tuic-server", "tun"),
         *("tunnels", "vmess-config"),
     }
 )

@@ -42,7 +42,7 @@ class GeoData:
         self.warnings: list[str] = []
 
     def geosite(self, code: str) -> DomainSet:
-        """The names of a list: `cn`, `google@ads`, all others: `!cn`."""
+        """The names of a list: `cn`, `google@ads`."""
         self.needed.add("geosite")
         key = code.strip().lower()
         if key not in self._sites:
@@ -65,8 +65,7 @@ class GeoData:
         return self._ranges[kind, code]
 
     def _read_sites(self, code: str) -> DomainSet:
-        wanted = code.removeprefix("!")
-        name, *rest = (part.strip() for part in wanted.split("@"))
+        name, *rest = (part.strip() for part in code.split("@"))
         if not name:
             raise ValueError(f"geosite {code!r} names no list")
         path, file = self._dat("geosite")
@@ -81,12 +80,8 @@ class GeoData:
         domains, skipped = found
         self._count_skipped(path, name, skipped)
         if not len(domains):
-            self.warnings.append(f"geosite {wanted!r} matches nothing: no name in {path} is on it")
-        if code == wanted:
-            return domains
-        from mihomo_tproxy.geo.inverse import outside_domains
-
-        return outside_domains(code, domains)
+            self.warnings.append(f"geosite {code!r} matches nothing: no name in {path} is on it")
+        return domains
 
     def _read_dat(self, code: str) -> CidrSet:
         name = code.removeprefix("!").strip()

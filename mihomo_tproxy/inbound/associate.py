@@ -3,8 +3,9 @@
     client a:p --- socket of the association --- link per outbound --- X, Y, anyone
 
 The relay address is a port of its own at the address the client came to. Only datagrams from the
-client's address count, and from the port that the first of them came from. Rules decide per
-destination, names stay names; replies come from whoever sends them.
+client's address count, and from the port that the first of them came from: to the rules that is
+their source, and as in mihomo nobody's in particular, whoever authenticated for the association.
+Rules decide per destination, names stay names; replies come from whoever sends them.
 
 Invariants: the association ends with its TCP connection; destinations are capped, the oldest go
 first, and each is forgotten when nothing went there or came from there for the UDP timeout; when
@@ -70,7 +71,7 @@ class Association:
 
     __slots__ = (
         *("_client", "_destinations", "_headers", "_heard", "_inbound", "_links", "_peer"),
-        *("_replies", "_round", "_sock", "_source", "_user", "_waiting", "deadline"),
+        *("_replies", "_round", "_sock", "_source", "_waiting", "deadline"),
     )
 
     def __init__(
@@ -79,7 +80,6 @@ class Association:
         client: SocketType,
         sock: SocketType,
         source: SocketAddress,
-        user: bytes,
     ) -> None:
         """Take over the client's connection and a bound datagram socket.
 
@@ -90,7 +90,6 @@ class Association:
         self._client: SocketType | None = client
         self._sock = sock
         self._source = source
-        self._user = user
         self._peer: SocketAddress | None = None
         self._destinations: dict[bytes, Destination] = {}
         self._headers: dict[SocketAddress, tuple[bytes, bytes]] = {}
@@ -245,7 +244,7 @@ class Association:
         try:
             host, port, offset = socks5.parse_udp(data)
             metadata = inbound.metadata(
-                Network.UDP, InboundType.SOCKS5, self._source, host, port, self._user
+                Network.UDP, InboundType.SOCKS5, self._peer or self._source, host, port
             )
         except ProtocolError as error:
             inbound.tracker.count(error.cause)
@@ -328,9 +327,7 @@ class Association:
         self._links.clear()
 
 
-def open_association(
-    inbound: Inbound, client: SocketType, source: SocketAddress, user: bytes
-) -> None:
+def open_association(inbound: Inbound, client: SocketType, source: SocketAddress) -> None:
     """Answer a UDP ASSOCIATE; the client is not watched, and taken over."""
     sock = None
     if inbound.associations >= ASSOCIATION_LIMIT:
@@ -341,7 +338,7 @@ def open_association(
             sock = SocketType(client.family, SOCK_DGRAM | SOCK_NONBLOCK, 0)
             sock.bind((here[0], 0, *here[2:]))
             reply = socks5.encode_reply(socks5.SUCCEEDED, here[0], sock.getsockname()[1])
-            association = Association(inbound, client, sock, source, user)
+            association = Association(inbound, client, sock, source)
         except OSError as error:
             cause = cause_of(error.errno, "udp-associate")
         else:

@@ -60,15 +60,15 @@ class Socks5Handshake(Handshake):
             self.hand_over(metadata, Socks5Answer(server.early))
         elif request.command == socks5.UDP_ASSOCIATE and inbound.udp:
             self.say(server.output)
-            self._associate(request.user)
+            self._associate()
         else:
             server.output += socks5.encode_reply(socks5.COMMAND_NOT_SUPPORTED)
             self.refuse("socks5-command", server.output)
 
-    def _associate(self, user: bytes) -> None:
+    def _associate(self) -> None:
         client = self.release()
         if client is not None:
-            open_association(self.inbound, client, self.source, user)
+            open_association(self.inbound, client, self.source)
 
 
 class Socks4Handshake(Handshake):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.group import GroupType
-from mihomo_tproxy.keeper.choosing import UNKNOWN_MS, choose_fallback, choose_url_test
+from mihomo_tproxy.group.choosing import UNKNOWN_MS, choose_fallback, choose_url_test
 from mihomo_tproxy.keeper.status import expects, parse_status
 from mihomo_tproxy.model.group_state import GroupState
 
@@ -31,7 +31,10 @@ class Choices:
         selected: Mapping[str, str],
         now: Mapping[str, str],
     ) -> None:
-        """`selected` is what the user said, `now` what was chosen last; either may be outdated."""
+        """`selected` is what the user said, `now` what was chosen last; either may be outdated.
+
+        For a select group the latter counts first: the supervisor keeps those.
+        """
         self._groups = {group.name: group for group in groups}
         self._expected = {name: parse_status(g.expected_status) for name, g in self._groups.items()}
         self._history = history
@@ -72,7 +75,7 @@ class Choices:
         if not member:
             self._selected.pop(name, None)
         elif member in group.members:
-            self._selected[name] = member
+            self._selected[name] = self._now[name] = member
         else:
             raise ValueError(f"{member!r} is no member of {name!r}")
 
@@ -110,7 +113,8 @@ class Choices:
         name = group.name
         selected = self._selected.get(name, "")
         if group.type is GroupType.SELECT:
-            return selected or group.members[0]
+            current = self._now.get(name, "")
+            return current if current in group.members else selected or group.members[0]
         delays = self._delays(group)
         if group.type is GroupType.URL_TEST:
             current = self._now.get(name, "")

@@ -44,6 +44,20 @@ def parse_cidr(text: str, *, bare: bool = False) -> tuple[Prefix, ...]:
     Raises:
         ValueError: not a CIDR; the text says why.
     """
+    prefix = _parse(text, bare=bare)
+    return _without_v4(prefix) if _covers_v4(prefix) else (prefix,)
+
+
+def parse_ranges(text: str) -> tuple[tuple[int, int], ...]:
+    """The keys of one CIDR as at most two ranges, both ends included. See `parse_cidr`."""
+    prefix = _parse(text, bare=False)
+    if not _covers_v4(prefix):
+        return ((prefix.key, prefix.last),)
+    before, after = (prefix.key, _V4.key - 1), (_V4.last + 1, prefix.last)
+    return (before, after) if prefix.last > _V4.last else (before,)
+
+
+def _parse(text: str, *, bare: bool) -> Prefix:
     address, slash, length_text = text.partition("/")
     if not slash and not bare:
         raise ValueError(f"not a CIDR: {text!r} (an address needs its length, as in 192.0.2.1/32)")
@@ -56,11 +70,14 @@ def parse_cidr(text: str, *, bare: bool = False) -> tuple[Prefix, ...]:
     except ValueError:
         raise ValueError(f"not a CIDR: {text!r}") from None
     prefix = masked(key, length + KEY_BITS - family_bits)
-    if family_bits == 32:
-        return (prefix,)
-    if contains(_V4, prefix):
+    if family_bits == 128 and contains(_V4, prefix):
         raise ValueError(f"an IPv4-mapped CIDR never matches: {text!r} (write it as IPv4)")
-    return _without_v4(prefix) if contains(prefix, _V4) else (prefix,)
+    return prefix
+
+
+def _covers_v4(prefix: Prefix) -> bool:
+    """Whether it is one of IPv6 that goes over the place where IPv4 is mapped."""
+    return prefix.length < V4_BITS and contains(prefix, _V4)
 
 
 def masked(key: int, length: int) -> Prefix:

@@ -1,7 +1,7 @@
 """Names and suffixes with ranked values, flat: a hash table over one blob of text.
 
 A slot is a u32: the number of a record below, bits of its hash above; all ones is empty. Collisions
-go to the next slot, at most two thirds are full. A record is its text (offsets into the blob) and a
+go to the next slot, at most half are full. A record is its text (offsets into the blob) and a
 word: three bits of kind, 29 of value (`matcher.ranked`). The text is compared, so a hash that
 happens to be equal costs time and decides nothing.
 
@@ -111,7 +111,7 @@ class DomainTableBuilder:
 
 
 def _slots(names: dict[str, int], bits: int) -> bytes:
-    size = 1 << max(3, (len(names) * 3 // 2).bit_length())
+    size = 1 << max(3, (len(names) * 2 - 1).bit_length())
     mask = size - 1
     tag_mask = (_EMPTY >> bits) << bits
     slots = array("I", [_EMPTY]) * size

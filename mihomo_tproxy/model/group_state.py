@@ -10,7 +10,7 @@ class GroupState(NamedTuple):
 
     now: dict[str, str]
     """select, url-test and fallback: group -> the member its flows take. A group that is absent,
-    or whose member is not one of its own, takes its first."""
+    or whose member is not one of its own, takes its default (`GroupSpec.default`)."""
     dead: dict[str, frozenset[str]]
     """load-balance: group -> members that failed their last check."""
 

@@ -124,3 +124,31 @@ class Leaf:
     def pick(self, metadata: Metadata | None) -> Self:
         """Itself."""
         return self
+
+
+class Picker:
+    """What does what an outbound does by whom it picks."""
+
+    __slots__ = ()
+
+    def pick(self, metadata: Metadata | None) -> Outbound:
+        """Who takes a flow; never a picker."""
+        raise NotImplementedError
+
+    def open_tcp(
+        self, client: SocketType, metadata: Metadata, answer: Answer | None = None
+    ) -> None:
+        """Have the pick take an accepted client over."""
+        self.pick(metadata).open_tcp(client, metadata, answer)
+
+    def route(self, host: str, port: int) -> Route:
+        """The way of who is picked now; raises as that does."""
+        return self.pick(None).route(host, port)
+
+    def open_udp(self, sink: PacketSink) -> PacketLink | None:
+        """A link of who is picked now; raises as that does."""
+        return self.pick(None).open_udp(sink)
+
+    def refuse_udp(self, client: SocketAddress, destination: SocketAddress, size: int) -> None:
+        """Have who is picked now answer."""
+        self.pick(None).refuse_udp(client, destination, size)

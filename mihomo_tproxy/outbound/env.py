@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from mihomo_tproxy.errors import LocalProtocolError
 from mihomo_tproxy.net.dial import Dialer
@@ -36,19 +38,20 @@ class OutboundEnv:
         self.context = context
         self.resolver = resolver
         self.unreachable = unreachable
-        self._outbounds: OutboundRegistry | None = None
+        self._outbounds: ref[OutboundRegistry] | None = None
+        self._underlay: Underlay | None = None
         self._chains: list[Chain] = []
         self.interface_name = interface_name
         self.routing_mark = routing_mark
 
     @property
     def outbounds(self) -> OutboundRegistry | None:
-        """All of them; None until they exist."""
-        return self._outbounds
+        """All of them; None until they exist, and when they are replaced."""
+        return self._outbounds() if self._outbounds is not None else None
 
     @outbounds.setter
     def outbounds(self, outbounds: OutboundRegistry) -> None:
-        self._outbounds = outbounds
+        self._outbounds = ref(outbounds)
         for chain in self._chains:
             chain.find(outbounds)
         self._chains.clear()
@@ -66,15 +69,24 @@ class OutboundEnv:
 
     def underlay(self, spec: ProxySpec) -> Underlay:
         """How an entry's own connections leave: from here, or through its `dialer-proxy`."""
+        if self._underlay is not None:
+            return self._underlay
         if not spec.dialer_proxy:
             direct = Direct(self.context, self.dialer(spec), spec.name)
             return lambda: direct
         chain = Chain(spec.dialer_proxy)
-        if self._outbounds is None:
+        outbounds = self.outbounds
+        if outbounds is None:
             self._chains.append(chain)
         else:
-            chain.find(self._outbounds)
+            chain.find(outbounds)
         return chain
+
+    def over(self, underlay: Underlay) -> OutboundEnv:
+        """The same for an outbound whose own connections leave that way."""
+        env = copy(self)
+        env._underlay = underlay
+        return env
 
 
 class Chain:

@@ -17,8 +17,8 @@ list, the name itself: that stands beside it. The layout was found by converting
 1.19.32 and reading what came out.
 
 Invariants, for files of strangers: no more than `MAX_BYTES` is ever decompressed, the tree has at
-most `MAX_NODES` nodes and `MAX_DEPTH` levels, and the names that are under way at one level, or
-done, never hold more than `MAX_CHARACTERS`: time and memory are linear in these.
+most `MAX_NODES` nodes, `MAX_NAMES` names and `MAX_DEPTH` levels, and the names that are under way
+at one level, or done, never hold more than `MAX_CHARACTERS`: time and memory are linear in these.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ MAX_BYTES: Final = 64 << 20
 MAX_WINDOW_BYTES: Final = 16 << 20
 """zstd's own memory; mihomo writes windows of 8 MiB at most."""
 MAX_NODES: Final = 16 << 20
+MAX_NAMES: Final = 4_000_000
 MAX_DEPTH: Final = 512
 MAX_CHARACTERS: Final = 64 << 20
 MAX_EXTRA_BYTES: Final = 1 << 20
@@ -179,8 +180,8 @@ def _decompress(data: bytes) -> bytes:
 def _walk(leaves: int, shape: int, labels: bytes) -> list[str]:
     """The names of the tree, level by level, all nodes of a level at once."""
     nodes = len(labels) + 1
-    if nodes > MAX_NODES:
-        raise ValueError(f"an MRS file with more than {MAX_NODES} nodes")
+    if nodes > MAX_NODES or leaves.bit_count() > MAX_NAMES:
+        raise ValueError(f"an MRS file with more than {MAX_NODES} nodes or {MAX_NAMES} names")
     if shape.bit_length() != nodes + len(labels) or shape.bit_count() != nodes:
         raise ValueError("broken MRS file: shape and labels do not fit together")
     if leaves.bit_length() > nodes:

@@ -10,18 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.config.specs.provider import Behavior, Format
-from mihomo_tproxy.matcher.cidr import parse_cidr
+from mihomo_tproxy.matcher.cidr import parse_ranges
 from mihomo_tproxy.matcher.cidr_set import CidrSet
 from mihomo_tproxy.matcher.domain_set import DomainSet
 from mihomo_tproxy.provider import mrs
-from mihomo_tproxy.provider.classical import normal_line
+from mihomo_tproxy.provider.classical import ClassicalReader
 from mihomo_tproxy.provider.lines import Lines, text_lines, yaml_lines
 from mihomo_tproxy.rule.context import RuleSetContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from mihomo_tproxy.matcher.cidr import Prefix
 
 MAX_BYTES: Final = 64 << 20
 """Size of a file."""
@@ -107,20 +105,21 @@ def _domains(lines: Iterable[str], refused: _Refused) -> DomainSet:
 
 
 def _ranges(lines: Iterable[str], refused: _Refused) -> CidrSet:
-    prefixes: list[Prefix] = []
+    ranges: list[tuple[int, int]] = []
     for line in lines:
         try:
-            prefixes.extend(parse_cidr(line))
+            ranges += parse_ranges(line)
         except ValueError as error:
             refused.add(line, error)
-    return CidrSet(prefixes)
+    return CidrSet.of_ranges(ranges)
 
 
 def _classical(lines: Iterable[str], refused: _Refused) -> tuple[str, ...]:
     rules: list[str] = []
+    read = ClassicalReader().read
     for line in lines:
         try:
-            rules.append(normal_line(line))
+            rules.append(read(line))
         except ValueError as error:
             refused.add(line, error)
     return tuple(rules)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.enums import InboundType, Network
 from mihomo_tproxy.model.metadata import Metadata
+from mihomo_tproxy.rule.rule_set import ClassicalSet
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -42,7 +43,12 @@ def steered_constants(*, names_observed: bool) -> int:
 
 def expanded(rules: Iterable[Rule]) -> Iterator[tuple[int, Rule]]:
     """Every single rule, with its place in the list."""
-    yield from enumerate(rules)
+    for line, rule in enumerate(rules):
+        if isinstance(rule, ClassicalSet):
+            for _, inner in expanded(rule.rules):
+                yield line, inner
+        else:
+            yield line, rule
 
 
 def chain(

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 class DomainSuffix(BaseRule):
     """Matches a name by its last labels, whole labels only."""
 
-    __slots__ = ("_tail", "suffix")
+    __slots__ = ("suffix",)
 
     def __init__(self, kind: str, payload: str, target: str, options: frozenset[str]) -> None:
         super().__init__(kind, payload, target, fields.DOMAIN)
         self.suffix = ascii_name(payload)
-        self._tail = "." + self.suffix
 
     def match(self, metadata: Metadata) -> bool:
-        return metadata.host == self.suffix or metadata.host.endswith(self._tail)
+        host, suffix = metadata.host, self.suffix
+        return host == suffix or (host.endswith(suffix) and host.endswith("." + suffix))

@@ -95,16 +95,34 @@ def test_a_providers_proxy_without_a_way_rejects():
     ]
 
 
-def test_long_chains_are_no_recursion():
-    count = 20_000
+def chain(count: int) -> tuple[GroupSpec, ...]:
     names = [f"g{number}" for number in range(count)]
-    groups = tuple(
+    return tuple(
         GroupSpec(name, GroupType.SELECT, (following,))
         for name, following in zip(names, [*names[1:], "DIRECT"], strict=True)
     )
+
+
+@pytest.mark.parametrize(("count", "deep"), [(32, 0), (33, 1), (20_000, 1)])
+def test_long_chains_are_refused_without_harm(count, deep):
     report = Report(load_text("{}"))
-    assert check_chains(report, (), groups, ()) == ()
-    assert report.problems == []
+    assert check_chains(report, (), chain(count), ()) == ()
+    assert [problem.message for problem in report.problems] == [
+        "leads on through more than 32 others"
+    ] * deep
+
+
+def test_a_provider_cannot_build_long_chains_either():
+    report = Report(load_text("{}"))
+    provided = (
+        *(ProxySpec(f"p{number}", "ss", dialer_proxy=f"p{number + 1}") for number in range(40)),
+        ProxySpec("p40", "ss"),
+    )
+    found = check_chains(report, (), chain(1), provided)
+    assert [spec.name for spec in found if spec.type == "reject"] == [
+        f"p{number}" for number in range(8)
+    ]
+    assert (report.problems, len(report.warnings)) == ([], 1)
 
 
 _GRAPHS = st.dictionaries(

@@ -6,14 +6,17 @@ import logging
 import pickle
 
 import pytest
+from support.flows import metadata
 
 from mihomo_tproxy.config import parse
-from mihomo_tproxy.config.compiling import compile_config, compile_file
+from mihomo_tproxy.config.compiling import compile_config, compile_file, conditional_targets
 from mihomo_tproxy.dataplane.plan import OWN_MARK
 from mihomo_tproxy.errors import ConfigError
 from mihomo_tproxy.model.address import address_key
-from mihomo_tproxy.model.enums import Verdict
+from mihomo_tproxy.model.enums import TunnelMode, Verdict
 from mihomo_tproxy.model.fields import DST_ADDR, DST_PORT
+from mihomo_tproxy.rule.engine import Engine
+from mihomo_tproxy.rule.image import Image
 
 RULES = """
 rules:
@@ -58,6 +61,28 @@ def test_the_gateway_block_becomes_the_plan():
     assert not made.ipv6
 
 
+def test_the_image_decides_as_the_file_says(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(RULES)
+    with (tmp_path / "image").open("w+b") as file:
+        compiled = compile_file(str(path), "", file.fileno(), TunnelMode.RULE)
+        file.seek(0)
+        engine = Engine(Image(file.read()))
+    assert compiled.mode is TunnelMode.RULE
+    assert engine.match(metadata("198.51.100.7", 25)).target == "DIRECT"
+    assert engine.match(metadata("192.0.2.7", 25)).target == "REJECT"
+
+
+def test_targets_that_may_turn_out_to_be_unusable():
+    config = parse(
+        "proxies: [{name: a, type: socks5, server: s, port: 1, udp: true},"
+        " {name: b, type: socks5, server: s, port: 1}, {name: c, type: http, server: s, port: 1}]\n"
+        "proxy-groups: [{name: g, type: select, proxies: [a]}]"
+    )
+    assert {"b", "c", "g", "PASS"} <= conditional_targets(config)
+    assert not {"a", "DIRECT", "REJECT"} & conditional_targets(config)
+
+
 def test_the_worker_gets_the_whole_configuration():
     config = parse("gateway: {max-flows: 5}")
     assert pickle.loads(compile_config(config).worker) == config  # noqa: S301 (ours)
@@ -73,7 +98,7 @@ def test_a_file_that_is_wrong_raises_its_problems(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("mode: sideways\nrules: ['NOPE,1,DIRECT']\n")
     with pytest.raises(ConfigError) as caught:
-        compile_file(path)
+        compile_file(str(path), "", -1)
     assert [problem.line for problem in caught.value.problems] == [1, 2]
 
 

@@ -121,7 +121,7 @@ proxies:
 rules:
   - DOMAIN-SUFIX,example.com,DIRECT
   - IP-CIDR,10.0.0.0,DIRECT
-  - GEOIP,CN,DIRECT
+  - REMATCH-NAME,CN,DIRECT
   - MATCH,Proxy
 mode: direct
 proxy-groups: [{name: Proxy, type: select, proxies: [DIRCT]}]
@@ -141,7 +141,7 @@ line 7: proxies[1].interface-name: not an interface name: 'an-interface-name-too
 (longer than 15 bytes)
 line 9: rules[0]: unknown rule kind 'DOMAIN-SUFIX', did you mean 'DOMAIN-SUFFIX'?
 line 10: rules[1]: not a CIDR: '10.0.0.0' (an address needs its length, as in 192.0.2.1/32)
-line 11: rules[2]: rule kind 'GEOIP' is not supported by this version
+line 11: rules[2]: rule kind 'REMATCH-NAME' is not supported by this version
 line 13: mode: given twice, first on line 1
 line 14: proxy-groups[0].proxies[0]: there is no proxy or group 'DIRCT', did you mean 'DIRECT'?
 line 16: hosts.a..b: not a host name: 'a..b'

@@ -33,6 +33,8 @@ def test_select():
     assert choices(group("select")).state.now == {"g": "a"}
     assert choices(group("select"), selected={"g": "c"}).state.now == {"g": "c"}
     assert choices(group("select"), selected={"g": "gone", "h": "a"}).state.now == {"g": "a"}
+    both = choices(group("select"), selected={"g": "b"}, now={"g": "c"})
+    assert both.state.now == {"g": "c"}
 
 
 def test_select_does_not_care_for_tests():
@@ -96,7 +98,7 @@ def test_selecting():
     made = choices(group("select"), group("url-test", "h"), group("load-balance", "l"))
     made.select("g", "b")
     made.select("h", "c")
-    assert made.refresh()
+    made.refresh()
     assert made.state.now == {"g": "b", "h": "c"}
     assert made.selected == {"g": "b", "h": "c"}
     made.select("h", "")

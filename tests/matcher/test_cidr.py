@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mihomo_tproxy.matcher.cidr import EVERYTHING, Prefix, contains, masked, parse_cidr
+from mihomo_tproxy.matcher.cidr import (
+    EVERYTHING,
+    Prefix,
+    contains,
+    masked,
+    parse_cidr,
+    parse_ranges,
+)
+from mihomo_tproxy.matcher.cidr_set import CidrSet
 from mihomo_tproxy.model.address import V4_MAPPED, address_key
 
 
@@ -90,3 +98,21 @@ def test_contains_is_nesting(key: int, one: int, two: int) -> None:
     assert contains(outer, inner)
     assert contains(EVERYTHING, inner)
     assert contains(inner, outer) == (inner == outer)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("10.1.2.3/8", "0.0.0.0/0", "192.0.2.1/32", "2001:db8::1/32", "::1/128", "::/0", "::/1"),
+        *("::/79", "::/80", "::/81", "::fffe:0:0/95", "::fffc:0:0/94", "8000::/1"),
+    ],
+)
+def test_ranges_are_the_same_keys(text: str) -> None:
+    prefixes = CidrSet(parse_cidr(text))
+    assert tuple(prefixes.ranges()) == parse_ranges(text)
+
+
+def test_ranges_of_no_cidr() -> None:
+    for text in ("192.0.2.1", "::ffff:192.0.2.0/120", "x/8"):
+        with pytest.raises(ValueError, match=r"not a CIDR|never matches"):
+            parse_ranges(text)

@@ -27,10 +27,10 @@ def test_what_is_always_there():
     assert verdicts([]) == {
         "DIRECT": Verdict.DIRECT,
         "COMPATIBLE": Verdict.DIRECT,
-        "GLOBAL": Verdict.DIRECT,
         "REJECT": Verdict.UNKNOWN,
         "REJECT-DROP": Verdict.DROP,
         "PASS": Verdict.UNKNOWN,
+        "PASS-RULE": Verdict.UNKNOWN,
     }
 
 
@@ -73,4 +73,4 @@ def test_who_takes_datagrams_and_who_passes():
             OutboundEnv(rig.context, rig.resolver, None),
         )
         assert [name for name in built if not built[name].udp] == ["off", "web"]
-        assert [name for name in built if built[name].passes] == ["PASS"]
+        assert [name for name in built if built[name].passes] == ["PASS", "PASS-RULE"]

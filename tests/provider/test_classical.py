@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import text
 
-from mihomo_tproxy.provider.classical import normal_line
+from mihomo_tproxy.provider.classical import MAX_COSTLY, ClassicalReader
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ from mihomo_tproxy.provider.classical import normal_line
     ],
 )
 def test_rules(line: str, found: str) -> None:
-    assert normal_line(line) == found
-    assert normal_line(found) == found
+    assert ClassicalReader().read(line) == found
+    assert ClassicalReader().read(found) == found
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,23 @@ def test_rules(line: str, found: str) -> None:
 )
 def test_what_is_no_rule(line: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        normal_line(line)
+        ClassicalReader().read(line)
+
+
+def test_expressions_are_bounded() -> None:
+    reader = ClassicalReader()
+    regex = "DOMAIN-REGEX," + "a" * 1000
+    for _ in range(MAX_COSTLY // 1000):
+        assert reader.read(regex) == regex
+    with pytest.raises(ValueError, match="too many expressions"):
+        reader.read(regex)
+    assert reader.read("DOMAIN,a") == "DOMAIN,a"
 
 
 @given(text())
 def test_anything(line: str) -> None:
     try:
-        found = normal_line(line)
+        found = ClassicalReader().read(line)
     except ValueError:
         return
-    assert normal_line(found) == found
+    assert ClassicalReader().read(found) == found

@@ -93,7 +93,8 @@ def test_the_fast_path_finds_what_yaml_finds(items: list[str], indent: int) -> N
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "MAX_ODD_LINES", 3)
+    cost = len("payload:") + len("- {") + lines.ODD_LINE
+    monkeypatch.setattr(lines, "MAX_ODD", 3 * cost)
     assert yaml_lines(b"payload:\n" + b"- {\n" * 3) == Lines([], 3)
     with pytest.raises(ValueError, match="uncommon notation"):
         yaml_lines(b"payload:\n" + b"- {\n" * 4)

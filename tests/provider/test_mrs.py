@@ -205,6 +205,10 @@ def test_what_the_names_hold_together_is_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(mrs, "MAX_NODES", 58)
     with pytest.raises(ValueError, match="more than 58 nodes"):
         read_names(pack_names(names))
+    monkeypatch.setattr(mrs, "MAX_NODES", 59)
+    monkeypatch.setattr(mrs, "MAX_NAMES", 7)
+    with pytest.raises(ValueError, match="or 7 names"):
+        read_names(pack_names(names))
 
 
 @given(text("01"), text("01"), text("ab"))

@@ -1,4 +1,4 @@
-"""DOMAIN-REGEX rules: searched, letters of either case alike."""
+"""DOMAIN-REGEX rules: searched, letters of either case alike. See tests of matcher.expressions."""
 
 from __future__ import annotations
 
@@ -18,19 +18,15 @@ from mihomo_tproxy.rule.registry import parse_rule
         ("^a{1,3}$", "aa", True),
         ("^a{1,3}$", "aaaa", False),
         (".*", "", True),
+        ("^$", "", True),
+        ("(?<=w[.])ex", "www.example.com", True),
     ],
 )
 def test_match(payload: str, host: str, matches: bool) -> None:
     assert parse_rule(f"DOMAIN-REGEX,{payload},out").match(metadata(host=host)) is matches
 
 
-def test_overlong_name_is_not_searched() -> None:
-    rule = parse_rule("DOMAIN-REGEX,a,out")
-    assert rule.match(metadata(host="a" * 255))
-    assert not rule.match(metadata(host="a" * 256))
-
-
-@pytest.mark.parametrize("pattern", ["a" * 1025, "[", "a{99999999999}", "*a", "(" * 500])
+@pytest.mark.parametrize("pattern", ["a" * 1025, "[", "*a"])
 def test_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="expression"):
         parse_rule(f"DOMAIN-REGEX,{pattern},out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.flows import metadata
+from support.flows import metadata, request
 
 from mihomo_tproxy.errors import NeedsAddress
 from mihomo_tproxy.rule.registry import parse_rule
@@ -28,17 +28,19 @@ def test_destination(line: str, address: str, matches: bool) -> None:
     assert parse_rule(line).match(metadata(address, host="example.com")) is matches
 
 
-def test_a_name_is_resolved_once_it_matters() -> None:
-    rule = parse_rule("IP-CIDR,10.0.0.0/8,out")
-    flow = metadata("", host="example.com")
-    with pytest.raises(NeedsAddress):
+def test_a_name_is_resolved_once() -> None:
+    rule, flow = parse_rule("IP-CIDR,10.0.0.0/8,out"), request(host="example.com")
+    with pytest.raises(NeedsAddress, match=r"example\.com"):
         rule.match(flow)
-    flow.resolved = "10.1.1.1"
+    flow.resolved = "10.0.0.1"
     assert rule.match(flow)
-    assert flow.destination == "10.1.1.1"
-    nowhere = metadata("", host="example.com")
-    nowhere.resolved = ""
-    assert not rule.match(nowhere)
+    assert flow.destination == "10.0.0.1"
+
+
+def test_a_name_without_an_address_is_in_no_range() -> None:
+    flow = request(host="example.com")
+    flow.resolved = ""
+    assert not parse_rule("IP-CIDR,0.0.0.0/0,out").match(flow)
 
 
 @pytest.mark.parametrize("line", ["SRC-IP-CIDR,10.0.0.0/8,out", "IP-CIDR,10.0.0.0/8,out,src"])

@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from support.flows import metadata
 
-from mihomo_tproxy.rule.port import parse_ports
+from mihomo_tproxy.model import fields
+from mihomo_tproxy.model.enums import InboundType, Network
+from mihomo_tproxy.model.metadata import RequestMetadata
 from mihomo_tproxy.rule.registry import parse_rule
-
-
-@pytest.mark.parametrize(
-    ("text", "ranges"),
-    [
-        ("80", ((80, 80),)),
-        ("80/443/8000-9000", ((80, 80), (443, 443), (8000, 9000))),
-        ("90-80", ((80, 90),)),
-        ("80//443/", ((80, 80), (443, 443))),
-        (" 80 / 1 - 2 ", ((80, 80), (1, 2))),
-        ("0-65535", ((0, 65535),)),
-        ("[80-90]", ((80, 90),)),
-    ],
-)
-def test_reads(text: str, ranges: tuple[tuple[int, int], ...]) -> None:
-    assert parse_ports(text) == ranges
-
-
-@pytest.mark.parametrize(
-    "text", ["", "/", "*", "http", "0x50", "-1", "80-", "1-2-3", "65536", "٣", "1,2", "9" * 5000]
-)
-def test_refuses(text: str) -> None:
-    with pytest.raises(ValueError, match="port"):
-        parse_ports(text)
-
-
-def test_at_most_28_items() -> None:
-    assert len(parse_ports("/".join(["1"] * 28))) == 28
-    with pytest.raises(ValueError, match="29 ports"):
-        parse_ports("/".join(["1"] * 29))
 
 
 def test_match() -> None:
@@ -47,3 +18,13 @@ def test_match() -> None:
     ]
     assert source.match(metadata(port=80, source_port=5))
     assert not source.match(metadata(port=5, source_port=80))
+
+
+def test_the_listeners_port() -> None:
+    flow = RequestMetadata(Network.TCP, InboundType.SOCKS5, "10.0.0.1", 7890, "192.0.2.1", 7890)
+    rule = parse_rule("IN-PORT,7890-7891,out")
+    assert rule.fields == fields.INBOUND
+    assert not rule.match(flow)
+    flow.inbound_port = 7891
+    assert rule.match(flow)
+    assert not rule.match(metadata(port=7890))

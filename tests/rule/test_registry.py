@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mihomo_tproxy.model import fields
-from mihomo_tproxy.rule.registry import KINDS, OTHER_KINDS, parse_rule
+from mihomo_tproxy.rule.registry import (
+    KINDS,
+    KNOWN,
+    LISTED,
+    LOGIC,
+    OTHER_KINDS,
+    parse_condition,
+    parse_rule,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +53,9 @@ def test_reads(line: str, kind: str, payload: str, target: str, looks_at: int) -
         ("DOMAIN,,DIRECT", "it is written DOMAIN,payload,target"),
         ("DOMAIN,a,", "incomplete rule"),
         ("DOMAIN-REGEX,DIRECT", "incomplete rule"),
-        ("GEOIP,CN,DIRECT", "rule kind 'GEOIP' is not supported by this version"),
-        ("rule-set,x,DIRECT", "rule kind 'RULE-SET' is not supported by this version"),
+        ("GEOIP,CN,DIRECT", "no geoip data for 'CN'"),
+        ("rule-set,x,DIRECT", "there is no rule provider 'x'"),
+        ("rematch-name,x,DIRECT", "rule kind 'REMATCH-NAME' is not supported by this version"),
         ("DOMAIN-SUFIX,x,DIRECT", "did you mean 'DOMAIN-SUFFIX'?"),
         ("IP-CIDR,1.1.1.1,DIRECT", "needs its length"),
         ("IP-CIDR,1.1.1.1/33,DIRECT", "0 to 32"),
@@ -61,9 +74,32 @@ def test_refuses(line: str, says: str) -> None:
 
 
 def test_a_kind_is_either_built_or_refused_by_name() -> None:
-    assert not KINDS.keys() & OTHER_KINDS
+    assert not KNOWN & OTHER_KINDS
+    assert len(KNOWN) == len(KINDS) + len(LISTED) + len(LOGIC) + 2
 
 
 def test_prints_as_written() -> None:
     assert repr(parse_rule("dst-port, 80 ,out")) == "DST-PORT,80,out"
     assert repr(parse_rule("MATCH,out")) == "MATCH,out"
+
+
+TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=60)
+PARTS = st.lists(
+    st.one_of(TEXT, st.sampled_from(["(", ")", "((", "))", "src", "no-resolve", "80", "::1/8"])),
+    max_size=8,
+)
+
+
+@given(st.one_of(st.sampled_from(sorted(KNOWN)), TEXT), PARTS)
+def test_any_text_is_a_rule_or_a_value_error(kind: str, parts: list[str]) -> None:
+    line = ",".join([kind, *parts])
+    with suppress(ValueError):
+        assert parse_rule(line).kind in KNOWN
+    with suppress(ValueError):
+        assert parse_condition(line, "out").target == "out"
+
+
+def test_targets_options_and_kinds_are_shared() -> None:
+    first, second = (parse_rule(f"IP-CIDR,10.0.0.{n}/32,ta{'rget'},no-resolve") for n in (1, 2))
+    assert first.target is second.target
+    assert first.kind is second.kind

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import strategies as st
 
+from mihomo_tproxy.matcher.cidr import parse_cidr
+from mihomo_tproxy.matcher.cidr_set import CidrSet
+from mihomo_tproxy.matcher.domain_set import DomainSet
 from mihomo_tproxy.model.enums import InboundType, Network
 from mihomo_tproxy.model.metadata import Metadata, RequestMetadata
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.model.interfaces import Rule
+    from mihomo_tproxy.rule.context import RuleSetContent
 
 ADDRESSES = (
     "10.0.0.1",
@@ -51,6 +60,48 @@ def metadata(
     """A flow with defaults for what a test does not care about."""
     inbound = InboundType.TPROXY
     return RequestMetadata(network, inbound, source, source_port, destination, port, host)
+
+
+def request(
+    destination: str = "",
+    port: int = 443,
+    *,
+    host: str = "",
+    kind: InboundType = InboundType.SOCKS5,
+) -> RequestMetadata:
+    """A flow that came in by a listener."""
+    return RequestMetadata(Network.TCP, kind, "127.0.0.1", 40000, destination, port, host)
+
+
+class Lists:
+    """A `RuleContext` of a few lists."""
+
+    def __init__(
+        self,
+        sets: dict[str, RuleSetContent] | None = None,
+        lists: dict[str, tuple[Rule, ...]] | None = None,
+    ) -> None:
+        self._sets = sets or {}
+        self._lists = lists or {}
+
+    def geosite(self, code: str) -> DomainSet:
+        if code not in ("google", "google@ads"):
+            raise ValueError(f"no geosite data for {code!r}")
+        return DomainSet(["+.google.example"])
+
+    def geoip(self, code: str) -> CidrSet:
+        return CidrSet(parse_cidr("192.0.2.0/24")) if code == "CN" else CidrSet()
+
+    def asn(self, number: int) -> CidrSet:
+        return CidrSet(parse_cidr("198.51.100.0/24")) if number == 13335 else CidrSet()
+
+    def rule_set(self, name: str) -> RuleSetContent:
+        if name not in self._sets:
+            raise ValueError(f"there is no rule provider {name!r}")
+        return self._sets[name]
+
+    def sub_rules(self, name: str) -> tuple[Rule, ...]:
+        return self._lists[name]
 
 
 def flows(hosts: tuple[str, ...] = HOSTS, *, named: bool = True) -> st.SearchStrategy[Metadata]:

@@ -28,9 +28,9 @@ class Sink:
         self.got.append((bytes(data), remote))
 
 
-def built(rig: RelayRig, *specs: ProxySpec) -> OutboundRegistry:
-    """The outbounds of these specs, and the built-in ones."""
-    return build_outbounds(specs, OutboundEnv(rig.context, rig.resolver, None))
+def built(rig: RelayRig, *specs: ProxySpec, **more) -> OutboundRegistry:
+    """The outbounds of these specs, and the built-in ones; `more` as `build_outbounds` has it."""
+    return build_outbounds(specs, OutboundEnv(rig.context, rig.resolver, None), **more)
 
 
 def use(rig: RelayRig, outbound: Outbound) -> None:

@@ -50,7 +50,7 @@ def parse_proxies(section: Section) -> tuple[ProxySpec, ...]:
     specs: list[ProxySpec] = []
     names = {*BUILT_IN, *RESERVED}
     for path, value in section.values("proxies"):
-        spec = _parse_proxy(section.report, path, value)
+        spec = parse_proxy(section.report, path, value)
         if spec.name in names:
             section.report.problem(path, f"the name {spec.name!r} is already taken")
         elif spec.name:
@@ -59,7 +59,8 @@ def parse_proxies(section: Section) -> tuple[ProxySpec, ...]:
     return tuple(specs)
 
 
-def _parse_proxy(report: Report, path: str, value: Value) -> ProxySpec:
+def parse_proxy(report: Report, path: str, value: Value) -> ProxySpec:
+    """One entry, which stands at `path`; what is wrong is reported."""
     if not isinstance(value, dict):
         report.problem(path, f"expected a mapping, found {describe(value)}")
         return ProxySpec("", "")

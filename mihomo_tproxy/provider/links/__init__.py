@@ -38,6 +38,8 @@ OTHER_SCHEMES: Final = frozenset(
 """Links of types that cannot be built here."""
 MAX_LINK: Final = 16384
 """Characters of one link."""
+MAX_TRIED: Final = 50_000
+"""Links of one list that are looked at, good or bad."""
 
 
 class Links(NamedTuple):
@@ -53,14 +55,16 @@ def convert_links(text: str, limit: int) -> Links:
     names = Names()
     proxies: list[dict[str, Value]] = []
     skipped: Counter[str] = Counter()
+    tried = 0
     for raw in text.split("\n"):
         line = raw.strip(" \r")
         scheme, mark, _ = line.partition("://")
         if not mark:
             continue
-        if len(proxies) >= limit:
-            skipped[f"more than {limit} entries"] += 1
+        if len(proxies) >= limit or tried >= MAX_TRIED:
+            skipped["more links than are taken"] += 1
             continue
+        tried += 1
         try:
             proxies.append(convert_link(line, names))
         except ValueError as error:
@@ -77,6 +81,8 @@ def convert_link(link: str, names: Names) -> dict[str, Value]:
     if len(link) > MAX_LINK:
         raise ValueError(f"longer than {MAX_LINK} characters")
     proxy: dict[str, Value] = import_module(f"{__name__}.{module}").convert(link, names)
+    # mihomo leaves the name empty, and its users without one to pick.
+    proxy["name"] = proxy["name"] or f"{proxy['server']}:{proxy['port']}"
     return proxy
 
 

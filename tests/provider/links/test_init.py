@@ -31,6 +31,10 @@ def test_schemes_in_either_case() -> None:
     assert names("SOCKS5://a.test:1#x") == ["x"]
 
 
+def test_a_link_without_a_name() -> None:
+    assert names("trojan://p@a.test:1\ntrojan://p@b.test:1\n") == ["a.test:1", "-01"]
+
+
 def test_what_brings_nothing_is_counted_by_reason() -> None:
     content = "tuic://x@a.test:1\nhy2://x@a.test:2#x\nfoo://x\nsocks5://a.test\nvmess://e30=\n"
     assert convert_links(content, 9).skipped == {
@@ -45,7 +49,14 @@ def test_what_brings_nothing_is_counted_by_reason() -> None:
 def test_a_list_has_a_limit() -> None:
     links = convert_links("socks5://a.test:1\n" * 5, 3)
     assert len(links.proxies) == 3
-    assert links.skipped == {"more than 3 entries": 2}
+    assert links.skipped == {"more links than are taken": 2}
+
+
+def test_bad_links_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mihomo_tproxy.provider.links.MAX_TRIED", 2)
+    links = convert_links("ss://x\nss://x\nsocks5://a.test:1\n", 3)
+    assert links.proxies == []
+    assert links.skipped["more links than are taken"] == 1
 
 
 def test_a_link_has_a_limit() -> None:

@@ -1,0 +1,63 @@
+"""select, url-test and fallback: every flow takes the one member that was chosen.
+
+Who chooses differs (the user; the keeper, by `group.choosing`), and is not here: in a worker the
+three are one. mihomo: a group is as able and as final as the member it takes now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mihomo_tproxy.group.base import Group
+from mihomo_tproxy.outbound.deferred import Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mihomo_tproxy.config.specs.group import GroupSpec
+    from mihomo_tproxy.model.enums import Verdict
+    from mihomo_tproxy.model.group_state import GroupState
+    from mihomo_tproxy.model.metadata import Metadata
+    from mihomo_tproxy.outbound.base import Outbound
+
+
+class Chosen(Group):
+    """A group with one choice at a time."""
+
+    _choice: Outbound
+
+    def __init__(self, spec: GroupSpec) -> None:
+        super().__init__(spec)
+        self._members: dict[str, Outbound] = {}
+
+    def fill(self, members: Sequence[Outbound]) -> None:
+        """Take the members, and the default as the choice."""
+        self._members = dict(zip(self.spec.members, members, strict=True))
+        self._choice = self._members[self.spec.default]
+
+    def apply(self, state: GroupState) -> None:
+        """Take the choice of the state, or the default."""
+        chosen = state.now.get(self.name, self.spec.default)
+        self._choice = choice = self._members.get(chosen) or self._members[self.spec.default]
+        if isinstance(choice, Deferred):
+            choice.pick(None)  # now, and not while the next flow waits for it
+
+    def pick(self, metadata: Metadata | None) -> Outbound:
+        """The choice's pick."""
+        self.used = True
+        return self._choice.pick(metadata)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The choice's; when the choice changes, the kernel forgets it."""
+        return self._choice.verdict
+
+    @property
+    def udp(self) -> bool:
+        """The choice's, unless `disable-udp`."""
+        return not self.spec.disable_udp and self._choice.udp
+
+    @property
+    def passes(self) -> bool:
+        """Whether the choice is PASS."""
+        return self._choice.passes

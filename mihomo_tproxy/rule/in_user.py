@@ -1,0 +1,25 @@
+"""`IN-USER`: who authenticated to the inbound, one or several with `/` between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mihomo_tproxy.model import fields
+from mihomo_tproxy.rule.base import BaseRule
+from mihomo_tproxy.rule.words import parse_words
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.model.metadata import Metadata
+
+
+class InUser(BaseRule):
+    """Matches the user's name, letter by letter."""
+
+    __slots__ = ("_users",)
+
+    def __init__(self, kind: str, payload: str, target: str, options: frozenset[str]) -> None:
+        super().__init__(kind, payload, target, fields.INBOUND)
+        self._users = frozenset(parse_words(payload, "user"))
+
+    def match(self, metadata: Metadata) -> bool:
+        return metadata.inbound_user in self._users

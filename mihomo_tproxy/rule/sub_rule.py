@@ -1,0 +1,47 @@
+"""`SUB-RULE,(condition),list`: where the condition holds, the rules of a list of `sub-rules`.
+
+When none of the list matches, the rule after this one is asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mihomo_tproxy.rule.base import BaseRule
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.model.interfaces import Rule
+    from mihomo_tproxy.model.metadata import Metadata
+
+
+class SubRule(BaseRule):
+    """Asks a list. Its `target` is the name of the list, not of an outbound."""
+
+    __slots__ = ("_targets", "condition", "resolves", "rules")
+
+    def __init__(
+        self, kind: str, payload: str, target: str, condition: Rule, rules: tuple[Rule, ...]
+    ) -> None:
+        looks_at = condition.fields
+        for rule in rules:
+            looks_at |= rule.fields
+        super().__init__(kind, payload, target, looks_at)
+        self.condition = condition
+        self.rules = rules
+        # Once, for lists may stand in many lists.
+        self._targets = tuple(dict.fromkeys(name for rule in rules for name in rule.targets()))
+        self.resolves = condition.resolves or any(rule.resolves for rule in rules)
+
+    def match(self, metadata: Metadata) -> bool:
+        return bool(self.decide(metadata))
+
+    def decide(self, metadata: Metadata) -> str:
+        if self.condition.match(metadata):
+            for rule in self.rules:
+                target = rule.decide(metadata)
+                if target:
+                    return target
+        return ""
+
+    def targets(self) -> tuple[str, ...]:
+        return self._targets

@@ -1,0 +1,175 @@
+"""The two programs of the differential test, with one file and one home directory each.
+
+Both get the same text, see `listeners`; mihomo's decisions are read from its log, which says
+rule and outbound of every flow at level info.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from peers import mihomo_binary
+from support.differential.internet import resolv_conf
+from support.gateway import Gateway
+from support.interop.client import gateway_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from support.differential.flow import Flow
+
+    from mihomo_tproxy.rig import Rig
+
+
+class Listener(NamedTuple):
+    """A port of `listeners`."""
+
+    port: int
+    kind: str
+    http: bool = False
+    """Whether it is spoken to by HTTP CONNECT."""
+
+
+LISTENERS: Final = {
+    "mixed": Listener(7890, "mixed"),
+    "socks-in": Listener(7891, "socks"),
+    "http-in": Listener(7892, "http", http=True),
+    "mixed-http": Listener(7893, "mixed", http=True),
+}
+PASSWORDS: Final = {"alice": "wonder", "bob": "builder"}
+READY_S: Final = 30.0
+API_PORT: Final = 9090
+
+_MIHOMO: Final[dict[str, Any]] = {
+    "log-level": "info",
+    "find-process-mode": "off",
+    "geo-auto-update": False,
+    "external-controller": f"127.0.0.1:{API_PORT}",
+    "profile": {"store-selected": False, "store-fake-ip": False},
+}
+
+_OURS: Final[dict[str, Any]] = {"log-level": "info"}
+
+
+class Decided(NamedTuple):
+    """What mihomo says about one flow."""
+
+    rules: frozenset[int]
+    """Where in the list the rule may stand: those that it prints alike. Empty when none matched."""
+    kind: str
+    """The rule's kind, as it prints it: `DomainSuffix`; "" when none matched."""
+    chain: str
+    """The outbound, with the group before it: `group[proxy]`."""
+
+
+_MESSAGE = re.compile(r'msg=("\[(?:TCP|UDP)\] .*")')
+_MATCH = re.compile(
+    r"\[(TCP|UDP)\] (\S+?)(?:\(\S*\))? --> (?:\S+) "
+    r"(?:doesn't match any rule|match (\w+)(?:\((.*)\))?) using (.+)"
+)
+_FAILED = re.compile(
+    r"\[(TCP|UDP)\] dial (.+?) (?:\(match (\w+)/(.*)\) )?(\S+?)(?:\(\S*\))? --> \S+ error"
+)
+
+
+def listeners(login: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The entries; those named in `login` know users."""
+    users = [{"username": name, "password": word} for name, word in PASSWORDS.items()]
+    return [
+        {
+            "name": name,
+            "type": listener.kind,
+            "port": listener.port,
+            "listen": "::",
+            **({} if listener.http and listener.kind == "http" else {"udp": True}),
+            "users": users if name in login else [],
+        }
+        for name, listener in LISTENERS.items()
+    ]
+
+
+@contextmanager
+def mihomo(rig: Rig, home: Path, config: Mapping[str, Any]) -> Iterator[Mihomo]:
+    """mihomo with a configuration, ready in the rig's gateway."""
+    program = Mihomo(rig, home)
+    program.start({**_MIHOMO, **config})
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+class Mihomo:
+    """One mihomo in the gateway's node."""
+
+    def __init__(self, rig: Rig, home: Path) -> None:
+        self._rig = rig
+        self._home = home
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Returns when it listens. Raises RigError with its log otherwise."""
+        (self._home / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+        with resolv_conf(self._rig) as prefix:
+            command = [*prefix, str(mihomo_binary()), "-d", str(self._home)]
+            self._process = self._rig.gateway.start(command)
+        for listener in LISTENERS.values():
+            self._process.wait_for_port(listener.port, timeout=READY_S)
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._process.stop()
+
+    @property
+    def output(self) -> str:
+        """Its log so far."""
+        return self._process.output
+
+    def decided(self) -> dict[tuple[str, str], Decided]:
+        """Decisions by network and `address:port` of the source."""
+        places = self._places()
+        found = {}
+        for line in _MESSAGE.findall(self.output):
+            message = json.loads(line)
+            if match := _MATCH.match(message):
+                network, source, kind, payload, chain = match.groups(default="")
+            elif match := _FAILED.match(message):
+                network, chain, kind, payload, source = match.groups(default="")
+            else:
+                continue
+            found[network.lower(), source] = Decided(places[kind, payload], kind, chain)
+        return found
+
+    def _places(self) -> dict[tuple[str, str], frozenset[int]]:
+        """Where in the list each rule stands, by kind and payload as they are printed."""
+        with self._rig.gateway.enter():
+            url = f"http://127.0.0.1:{API_PORT}/rules"
+            with urllib.request.urlopen(url, timeout=READY_S) as answer:
+                rules = json.load(answer)["rules"]
+        places: dict[tuple[str, str], set[int]] = {("", ""): set()}
+        for number, rule in enumerate(rules):
+            places.setdefault((rule["type"], rule["payload"]), set()).add(number)
+        return {key: frozenset(numbers) for key, numbers in places.items()}
+
+
+def source_of(rig: Rig, flow: Flow) -> tuple[str, str]:
+    """The key of a flow in `Mihomo.decided`."""
+    address = rig.clients[flow.client].address(flow.version)
+    where = f"[{address}]" if flow.version == 6 else address
+    return flow.network, f"{where}:{flow.source_port}"
+
+
+@contextmanager
+def ours(rig: Rig, home: Path, config: Mapping[str, Any]) -> Iterator[Gateway]:
+    """Our gateway with a configuration, held at its end to what a stop promises."""
+    gateway = Gateway(rig)
+    gateway.file = home / "config.yaml"
+    gateway.configure({**_OURS, **config})
+    with resolv_conf(rig) as prefix:
+        gateway.start(prefix=prefix)
+    with gateway_block(gateway):
+        yield gateway

