@@ -450,6 +450,7 @@ class Supervisor:
             {
                 "pid": os.getpid(),
                 "config": self._config,
+                "home": self._home,
                 "mark": self._marking.mark,
                 "table": self._marking.table,
                 "started": self._started,
