@@ -18,7 +18,8 @@ def parse_status(text: str) -> Ranges:
     text = text.strip()
     if text in ("", "*"):
         return ANY
-    return tuple(_range(part.strip()) for part in text.replace(",", "/").split("/"))
+    parts = (part.strip() for part in text.replace(",", "/").split("/"))
+    return tuple(_range(part) for part in parts if part)
 
 
 def expects(ranges: Ranges, status: int) -> bool:

@@ -15,6 +15,7 @@ from mihomo_tproxy.keeper.status import expects, parse_status
         ("204", [204], [0, 200, 205]),
         ("200/204/301-399", [200, 204, 301, 350, 399], [201, 300, 400]),
         ("200,204", [200, 204], [201]),
+        ("200//204", [200, 204], [201]),
         (" 200 - 299 ", [200, 299], [300]),
         ("299-200", [250], [300]),
     ],
@@ -25,7 +26,7 @@ def test_ranges(text, yes, no):
     assert not any(expects(ranges, status) for status in no)
 
 
-@pytest.mark.parametrize("text", ["x", "200-", "-5", "200//204", "²", "1-2-3"])
+@pytest.mark.parametrize("text", ["x", "200-", "-5", "²", "1-2-3"])
 def test_nonsense(text):
     with pytest.raises(ValueError, match="status"):
         parse_status(text)
