@@ -53,6 +53,7 @@ class Inbound(Acceptor):
         self.reactor = context.reactor
         self.tracker = context.tracker
         self.tunnel = tunnel
+        self._port: int = sock.getsockname()[1]
         self.clients = 0
         """Clients that are talked to here: in a handshake, or between plain requests."""
         self.associations = 0

@@ -66,6 +66,8 @@ class Tunnel:
         self.verdicts: VerdictMap = NullVerdictMap() if verdicts is None else verdicts
         self.flow_limit = flow_limit
         """TCP flows alive at once; more are reset."""
+        self.dscp = 0
+        """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
         self._waiting = 0
         self.nat = NatTable(context.reactor, context.tracker, self._decide_udp, udp_timeout_s)
@@ -148,16 +150,23 @@ class Tunnel:
         decision = engine.match(metadata)
         target = outbounds.get(decision.target)
         outbound = target.pick(metadata) if target is not None else None
+        wavers = False
         if target is None or outbound is None or not _usable(target, outbound, metadata):
 
             def usable(name: str) -> bool:
+                nonlocal wavers
                 other = outbounds.get(name)
-                return other is not None and _usable(other, other.pick(metadata), metadata)
+                if other is None:
+                    return False
+                pick = other.pick(metadata)
+                # What a group passes on for one flow it may take for the next.
+                wavers = wavers or (pick.passes and pick is not other)
+                return _usable(other, pick, metadata)
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
             outbound = target.pick(metadata) if target is not None else None
-        verdict = target.verdict if target is not None else Verdict.UNKNOWN
+        verdict = target.verdict if target is not None and not wavers else Verdict.UNKNOWN
         return outbound, verdict, decision.depends
 
     def _decide(self, metadata: Metadata) -> Outbound | None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from support.refusing import complaints
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.listeners import MAX_PORTS
 from mihomo_tproxy.config.specs.listener import ListenerSpec, ListenerType
-from mihomo_tproxy.errors import ConfigError
 
 ANY = ("0.0.0.0", "::")
 LOOPBACK = ("127.0.0.1", "::1")
 
 
 def errors(text: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        parse(text)
-    return [str(problem) for problem in caught.value.problems]
+    return [str(problem) for problem in complaints(text)]
 
 
 def listeners(text: str) -> tuple[ListenerSpec, ...]:
@@ -240,3 +238,9 @@ def test_unknown_keys_are_named() -> None:
         "line 1: listeners[0].prot: unknown key, did you mean 'port'?",
         "line 2: inbound.tun: unknown key",
     )
+
+
+def test_everything_may_go_to_a_group() -> None:
+    group = "proxy-groups: [{name: g, type: select, proxies: [DIRECT]}]"
+    (found,) = listeners(f"listeners: [{{name: a, type: socks, port: 1, proxy: g}}]\n{group}")
+    assert found.proxy == "g"
