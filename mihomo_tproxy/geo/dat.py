@@ -23,7 +23,7 @@ from mihomo_tproxy.matcher.expressions import Expression
 from mihomo_tproxy.model.address import V4_BITS, V4_MAPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sized
 
 MAX_ITEMS: Final = 2_000_000
 """Of one list: twice what all lists of the largest file hold together."""
@@ -32,6 +32,9 @@ MAX_LIST_BYTES: Final = 16 << 20
 MAX_LISTS: Final = 20_000
 MAX_NAME_BYTES: Final = 256
 MAX_PATTERN_BYTES: Final = 1000
+MAX_EXPRESSIONS: Final = 1000
+"""Of one list; all lists together have a third of it."""
+MAX_KEYWORDS: Final = 10_000
 
 _ENTRY: Final = 0x0A
 _ITEM: Final = 0x12
@@ -210,10 +213,12 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 
 def _add(domains: DomainSet, kind: int, text: str) -> None:
     if kind == messages.REGEX:
+        _check_room(domains.expressions, MAX_EXPRESSIONS)
         domains.expressions.append(Expression(text))
         return
     text = text.lower()
     if kind == messages.KEYWORD and text:
+        _check_room(domains.keywords, MAX_KEYWORDS)
         domains.keywords.append(text)
         return
     if not text.isascii():
@@ -226,6 +231,12 @@ def _add(domains: DomainSet, kind: int, text: str) -> None:
         domains.add(text)
     else:
         raise ValueError("of no known type")
+
+
+def _check_room(tried: Sized, limit: int) -> None:
+    """These are tried one after the other for every flow."""
+    if len(tried) >= limit:
+        raise ValueError("too many")
 
 
 def _prefixes(ip: bytes, length: int) -> tuple[Prefix, ...]:

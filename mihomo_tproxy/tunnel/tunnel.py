@@ -149,12 +149,11 @@ class Tunnel:
         outbounds = self.outbounds
         decision = engine.match(metadata)
         target = outbounds.get(decision.target)
-        outbound = target.pick(metadata) if target is not None else None
-        if outbound is None or not _usable(outbound, metadata):
+        if target is None or not _usable(target, metadata):
 
             def usable(name: str) -> bool:
                 other = outbounds.get(name)
-                return other is not None and _usable(other.pick(metadata), metadata)
+                return other is not None and _usable(other, metadata)
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
@@ -177,7 +176,9 @@ class Tunnel:
 
 
 def _usable(outbound: Outbound, metadata: Metadata) -> bool:
-    return not outbound.passes and (metadata.network is _TCP or outbound.udp)
+    if metadata.network is not _TCP and not outbound.udp:
+        return False
+    return not outbound.passes
 
 
 def _first(addresses: Resolved) -> str:

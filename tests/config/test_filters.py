@@ -56,3 +56,22 @@ def test_sorted_by_alternatives_then_as_they_came():
 def test_what_is_no_expression_is_refused(pattern):
     with pytest.raises(ValueError, match=r"expression"):
         NameFilter(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "a`(a?b?)*c", ".*.*.*.*x"])
+def test_what_explodes_is_refused(pattern):
+    with pytest.raises(ValueError, match="too long"):
+        NameFilter(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^(?=.*(港|hk))(?!.*(x|y)).*$",
+        "^((?!(DIRECT|直连)).)*$",
+        r"(?i)(?=.*a)(?=.*b)(?=.*c)(?!.*d)^.*$",
+        "IPLC.*x.*[0-9]",
+    ],
+)
+def test_what_users_write_is_taken(pattern):
+    assert NameFilter(pattern)
