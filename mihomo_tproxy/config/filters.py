@@ -48,6 +48,12 @@ class NameFilter:
         """Whether any expression is found in a name."""
         return len(name) <= MAX_NAME and any(each.search(name) for each in self.patterns)
 
+    def count(self, name: str) -> int:
+        """How many of the expressions are found in a name."""
+        if len(name) > MAX_NAME:
+            return 0
+        return sum(each.search(name) is not None for each in self.patterns)
+
     def sort(self, names: Iterable[str]) -> Iterator[str]:
         """The names that match, each once, in the order of the expressions, then in their own."""
         left = {name: None for name in names if len(name) <= MAX_NAME}

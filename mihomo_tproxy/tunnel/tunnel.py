@@ -149,11 +149,12 @@ class Tunnel:
         outbounds = self.outbounds
         decision = engine.match(metadata)
         target = outbounds.get(decision.target)
-        if target is None or not _usable(target, metadata):
+        outbound = target.pick(metadata) if target is not None else None
+        if target is None or outbound is None or not _usable(target, outbound, metadata):
 
             def usable(name: str) -> bool:
                 other = outbounds.get(name)
-                return other is not None and _usable(other, metadata)
+                return other is not None and _usable(other, other.pick(metadata), metadata)
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
@@ -175,10 +176,10 @@ class Tunnel:
         return outbound
 
 
-def _usable(outbound: Outbound, metadata: Metadata) -> bool:
-    if metadata.network is not _TCP and not outbound.udp:
-        return False
-    return not outbound.passes
+def _usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
+    # A group may be deaf to datagrams that its pick would take (`disable-udp`), and which of a
+    # load-balance group's members passes is known of its pick alone.
+    return not outbound.passes and (metadata.network is _TCP or target.udp)
 
 
 def _first(addresses: Resolved) -> str:
