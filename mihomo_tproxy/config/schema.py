@@ -119,6 +119,10 @@ class Config:
     """Selections of groups survive restarts."""
     unified_delay: bool = False
     """Delays are of a second request, without the handshakes."""
+    global_ua: str = ""
+    """User-Agent of downloads; "" for mihomo's own."""
+    etag_support: bool = True
+    """Downloads ask whether anything changed."""
     hosts: dict[str, HostEntry] = field(default_factory=dict)
     gateway: Gateway = Gateway()
     warnings: tuple[str, ...] = ()

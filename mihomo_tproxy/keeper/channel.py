@@ -60,7 +60,7 @@ class Channel:
         self._outgoing += LENGTH.pack(len(data)) + data
         if idle:
             self._write()
-            if self._outgoing:
+            if self._outgoing and not self._closed:
                 self._loop.add_writer(self._sock.fileno(), self._write)
         if len(self._outgoing) > MAX_WAITING:
             self._end()

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.group.choosing import UNKNOWN_MS, choose_fallback, choose_url_test
-from mihomo_tproxy.keeper.status import expects, parse_status
 from mihomo_tproxy.model.group_state import GroupState
+from mihomo_tproxy.model.status import is_expected, status_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mihomo_tproxy.config.specs.group import GroupSpec
-    from mihomo_tproxy.keeper.history import History
+    from mihomo_tproxy.keeper.history import History, Sample
 
 
 class Choices:
@@ -36,7 +36,9 @@ class Choices:
         For a select group the latter counts first: the supervisor keeps those.
         """
         self._groups = {group.name: group for group in groups}
-        self._expected = {name: parse_status(g.expected_status) for name, g in self._groups.items()}
+        self._expected = {
+            name: status_ranges(g.expected_status) for name, g in self._groups.items()
+        }
         self._history = history
         self._selected = {
             name: member
@@ -107,7 +109,7 @@ class Choices:
     def alive(self, group: GroupSpec, member: str) -> bool:
         """Whether a member's last test, if there was one, went well."""
         sample = self._history.last(member, group.url)
-        return sample is None or expects(self._expected[group.name], sample.status)
+        return sample is None or self._answered(group, sample)
 
     def _choose(self, group: GroupSpec) -> str:
         name = group.name
@@ -131,6 +133,10 @@ class Choices:
             sample = self._history.last(member, group.url)
             if sample is None:
                 delays[member] = UNKNOWN_MS
-            elif expects(self._expected[group.name], sample.status):
+            elif self._answered(group, sample):
                 delays[member] = sample.delay_ms
         return delays
+
+    def _answered(self, group: GroupSpec, sample: Sample) -> bool:
+        """Whether there was an answer, and one that the group expects."""
+        return sample.status > 0 and is_expected(sample.status, self._expected[group.name])

@@ -54,7 +54,7 @@ class Client:
 
     def __init__(self, context: RelayContext, user_agent: str = USER_AGENT) -> None:
         self._context = context
-        self._user_agent = user_agent
+        self.user_agent = user_agent
         self._anchor: TlsClient | None = None
 
     def connect(self, url: Url, outbound: Outbound, phases: PhaseTimeouts) -> Connection:
@@ -79,7 +79,7 @@ class Client:
         Raises:
             FetchFailed: a header that cannot be sent.
         """
-        own = {"Host": url.host_header, "User-Agent": self._user_agent}
+        own = {"Host": url.host_header, "User-Agent": self.user_agent}
         if url.authorization:
             own["Authorization"] = url.authorization
         named = list(headers)

@@ -11,7 +11,6 @@ import asyncio
 import os
 import pickle
 import sys
-from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 import mihomo_tproxy
@@ -41,18 +40,22 @@ def validate(job: Job) -> int:
     """
     # Each kind brings its own libraries: only what is asked for is imported.
     if job.kind == "geo":
-        import_module("mihomo_tproxy.geo.validate").validate(job.details[0], job.path)
+        from mihomo_tproxy.geo.validate import validate as validate_geo
+
+        validate_geo(job.details[0], job.path)
         return 0
     with open(job.path, "rb") as file:
         data = file.read()
-    if job.kind == "rule":
-        content = import_module("mihomo_tproxy.provider.rule_content")
-        found = content.read_content(data, *job.details)
-        if not found.taken:
-            raise ValueError(f"there is no rule in it: {found.reason or 'it is empty'}")
-        return int(found.taken)
-    proxies = import_module("mihomo_tproxy.provider.proxy_content")
-    return int(proxies.validate(data, *job.details))
+    if job.kind == "proxy":
+        from mihomo_tproxy.provider.proxy_content import validate as validate_proxies
+
+        return validate_proxies(data, *job.details)
+    from mihomo_tproxy.provider.rule_content import read_content
+
+    found = read_content(data, *job.details)
+    if not found.taken:
+        raise ValueError(f"there is no rule in it: {found.reason or 'it is empty'}")
+    return found.taken
 
 
 async def validate_apart(job: Job) -> int:

@@ -87,6 +87,12 @@ async def test_end(ends):
     ends.channel.send("nobody")
 
 
+async def test_end_noticed_while_sending(ends):
+    ends.theirs.close()
+    ends.channel.send("nobody")
+    assert ends.heard == ["end"]
+
+
 async def test_supervisor_that_never_reads(ends, monkeypatch):
     monkeypatch.setattr(module, "MAX_WAITING", 1 << 20)
     ends.channel.send("health", bytes(3 << 20))
