@@ -25,6 +25,7 @@ from mihomo_tproxy.dataplane.stats import WorkerStats
 from mihomo_tproxy.dataplane.tables import open_map
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.errors import WorkerFailed
+from mihomo_tproxy.group.failures import FailureWatch
 from mihomo_tproxy.inbound.building import Listeners
 from mihomo_tproxy.inbound.listener import open_tcp
 from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_udp
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("worker")
 
 PUBLISH_S: Final = 1.0
+USED_S: Final = 10.0
+"""The keeper hears at most this often which groups are used."""
 MESSAGE_S: Final = 5.0
 """How long the rest of a message may take."""
 DESCRIPTORS_PER_FLOW: Final = 5
@@ -68,7 +71,13 @@ LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 class Worker:
     """The objects of one relay worker."""
 
-    def __init__(self, index: int, pins: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, index: int, pins: str, loop: asyncio.AbstractEventLoop, control: socket.socket
+    ) -> None:
+        """`control`: to the supervisor."""
+        self._control = control
+        self._tell_used_at = 0.0
+        self._failures: FailureWatch
         self._index = index
         self._pins = pins
         self._loop = loop
@@ -119,6 +128,7 @@ class Worker:
             self._context, self._tunnel, index=self._index, shared=gateway.workers > 1
         )
         self._listeners.start(config, ipv6=ipv6)
+        self._failures = FailureWatch(self._tunnel.outbounds, self.tracker)
         self._publish()
 
     def _relay_context(self, config: Config) -> RelayContext:
@@ -181,6 +191,7 @@ class Worker:
         self._tunnel.resolver = resolver
         self._tunnel.engine, self._tunnel.named_engine = engine, named
         self._tunnel.outbounds = outbounds
+        self._failures = FailureWatch(outbounds, self.tracker)
         self._make_room(config.gateway.max_flows)
         self._take_priority(config.gateway.nice)
         self._tunnel.flow_limit = config.gateway.max_flows
@@ -198,8 +209,26 @@ class Worker:
         """Counters into the kernel's map, where `status` finds them."""
         self._loop.call_later(PUBLISH_S, self._publish)
         self._stats.publish(self._counters())
+        self._tell_news()
         if self.tracker.tcp_live:
             self._claims.renew()
+
+    def _tell_news(self) -> None:
+        """What the keeper should know: which groups are used, which fail. No news is silence."""
+        now = self._loop.time()
+        if now >= self._tell_used_at:
+            used = self._tunnel.outbounds.take_used()
+            if used:
+                self._tell_used_at = now + USED_S
+                self._send_news(("used", used))
+        for group in self._failures.look(now):
+            self._send_news(("failures", group))
+
+    def _send_news(self, message: tuple[object, ...]) -> None:
+        try:
+            send_message(self._control, message)
+        except OSError as error:
+            log.debug("the supervisor does not listen: %s", error)
 
     def _counters(self) -> dict[str, int]:
         tracker = self.tracker
@@ -270,7 +299,7 @@ async def _serve(control: socket.socket, index: int, pins: str, setup: Setup, im
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    worker = Worker(index, pins, loop)
+    worker = Worker(index, pins, loop, control)
     try:
         worker.start(setup, map_image(image))
     except (WorkerFailed, OSError) as error:

@@ -6,7 +6,7 @@ has them anywhere, in force until the enclosing group ends, over its further alt
     a(?i)b|c        becomes        a(?i:b)|(?i:c)
 
 The expression is the user's, the names are a provider's: a name longer than MAX_NAME is not
-searched.
+searched, and an expression whose time nothing bounds is refused.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from mihomo_tproxy.matcher.backtracking import steps
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_PATTERN: Final = 4096
 MAX_NAME: Final = 255
+MAX_STEPS: Final = 100_000_000
+"""Of one search: `.*a.*b` stays below it, a third `.*` does not. Real names take a few hundred."""
 
 _TOKEN: Final = re.compile(
     r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?P<flags>[a-z]*(?:-[a-z]+)?)\)|\(\?<(?![=!])|[(|)]|.",
@@ -35,7 +39,7 @@ class NameFilter:
         Raises:
             ValueError: one is no expression, or too long.
         """
-        self.patterns = [_compile(part) for part in text.split("`")] if text else []
+        self.patterns = [compile_pattern(part) for part in text.split("`")] if text else []
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
@@ -43,6 +47,12 @@ class NameFilter:
     def matches(self, name: str) -> bool:
         """Whether any expression is found in a name."""
         return len(name) <= MAX_NAME and any(each.search(name) for each in self.patterns)
+
+    def count(self, name: str) -> int:
+        """How many of the expressions are found in a name."""
+        if len(name) > MAX_NAME:
+            return 0
+        return sum(each.search(name) is not None for each in self.patterns)
 
     def sort(self, names: Iterable[str]) -> Iterator[str]:
         """The names that match, each once, in the order of the expressions, then in their own."""
@@ -54,13 +64,23 @@ class NameFilter:
             yield from found
 
 
-def _compile(text: str) -> re.Pattern[str]:
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """One expression of .NET's dialect.
+
+    Raises:
+        ValueError: it is none, too long, or may take too long.
+    """
     if len(text) > MAX_PATTERN:
         raise ValueError(f"expression of {len(text)} characters, at most {MAX_PATTERN}")
     try:
-        return re.compile(translate(text))
-    except (re.error, OverflowError, RecursionError) as error:
+        translated = translate(text)
+        pattern = re.compile(translated)
+        bound = steps(translated, MAX_NAME)
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"bad expression {text!r}: {error}") from None
+    if bound > MAX_STEPS:
+        raise ValueError(f"bad expression {text!r}: it can take too long")
+    return pattern
 
 
 def translate(text: str) -> str:

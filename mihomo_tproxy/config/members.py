@@ -3,7 +3,8 @@
 As mihomo 1.19 settles them (observed on its API):
 
     proxies   as written, groups among them
-    + all     include-all-proxies: those of the file's proxies that `filter` finds, by name
+    + all     include-all-proxies: the file's proxies by name, each as often as alternatives of
+              `filter` find it
     + use     each provider's proxies that `filter` finds, in the order of its alternatives;
               include-all-providers: every provider by name, whatever `use` says
     sorted    by the alternatives of `filter`, what none of them finds at the end, doubles once;
@@ -70,7 +71,8 @@ def settle(sources: Sources, filters: Filters, types: Mapping[str, str]) -> list
     """The members, perhaps none; `types` has every outbound's type as `exclude-type` names it."""
     keep = filters.keep
     own = [*sources.proxies]
-    own += [name for name in sorted(sources.all_proxies) if not keep or keep.matches(name)]
+    for name in sorted(sources.all_proxies):
+        own += [name] * (keep.count(name) if keep else 1)
     members = [*own]
     for names in sources.providers:
         members += keep.sort(names) if keep else names

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import quote
 
+from mihomo_tproxy.config.filters import NameFilter
 from mihomo_tproxy.config.interfaces import check_interface
-from mihomo_tproxy.config.paths import inside_home
+from mihomo_tproxy.config.provider_source import MAX_INTERVAL_S, read_source, read_url
 from mihomo_tproxy.config.proxies.common import IP_VERSIONS, MAX_MARK
 from mihomo_tproxy.config.report import did_you_mean
 from mihomo_tproxy.config.section import Section, describe, scalar_text
 from mihomo_tproxy.config.specs.provider import HealthCheckSpec, ProxyProviderSpec, Vehicle
 from mihomo_tproxy.model.status import status_ranges
-from mihomo_tproxy.provider.name_pattern import NamePattern, parse_alternatives
 from mihomo_tproxy.provider.proxy_content import Parsing
+from mihomo_tproxy.provider.renaming import Renaming
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.yaml import Value
 
     Option = tuple[str, str | int | bool]
 
-MAX_INTERVAL_S: Final = 10 * 366 * 86400
-MAX_SIZE_LIMIT: Final = 1 << 62
 MAX_TIMEOUT_MS: Final = 600_000
 DEFAULT_INTERVAL_S: Final = 300
 DEFAULT_TIMEOUT_MS: Final = 5000
 
-_URL: Final = re.compile(r"https?://[^\s/][^\s]*", re.IGNORECASE)
-_ASCII: Final = bytes(range(0x21, 0x7F)).decode()
-_HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _SWITCHES: Final = ("tfo", "udp", "udp-over-tcp", "skip-cert-verify")
 _TEXTS: Final = ("dialer-proxy", "name-cert-verify")
 _WITHOUT_EFFECT: Final = ("mptcp", "up", "down")
@@ -48,17 +41,10 @@ def read_entry(section: Section, name: str) -> ProviderEntry:
     """The entry in a section; what is wrong is reported."""
     vehicle = section.choice("type", Vehicle.INLINE)  # which needs nothing, should it be wrong
     if "type" not in section.keys:
-        section.report.problem(section.path, "'type' is missing")
-    url = _url(section, vehicle)
+        section.problem("type", "is needed")
     spec = ProxyProviderSpec(
         name=name,
-        vehicle=vehicle,
-        path=_path(section, vehicle, url),
-        url=quote(url, safe=_ASCII),
-        interval_s=max(section.integer("interval", 0, -MAX_INTERVAL_S, MAX_INTERVAL_S), 0),
-        proxy=section.text("proxy"),
-        size_limit=max(section.integer("size-limit", 0, -MAX_SIZE_LIMIT, MAX_SIZE_LIMIT), 0),
-        headers=tuple(_headers(section)),
+        **read_source(section, vehicle, "proxies"),
         health_check=_health_check(section),
     )
     if section.text("age-secret-key"):
@@ -71,49 +57,6 @@ def read_entry(section: Section, name: str) -> ProviderEntry:
             section.report.problem(where, f"expected a mapping, found {describe(item)}")
     section.warn_unknown()
     return ProviderEntry(spec, parsing, payload)
-
-
-def _url(section: Section, vehicle: Vehicle) -> str:
-    url = section.text("url").strip()
-    if vehicle is not Vehicle.HTTP:
-        return ""
-    if not url:
-        section.report.problem(section.path, "'url' is missing, which the type http needs")
-    elif not (_URL.fullmatch(url) and url.isprintable()):
-        section.problem("url", f"expected an http or https URL, found {describe(url)}")
-    return url
-
-
-def _path(section: Section, vehicle: Vehicle, url: str) -> str:
-    """Where the content is; mihomo's default for a download is named by the MD5 of its URL."""
-    path = section.text("path")
-    if vehicle is Vehicle.INLINE:
-        return ""
-    if not path and vehicle is Vehicle.HTTP:
-        digest = hashlib.md5(url.encode("utf-8", "replace"), usedforsecurity=False)
-        path = f"proxies/{digest.hexdigest()}"
-    if not path:
-        section.report.problem(section.path, "'path' is missing, which the type file needs")
-        return ""
-    try:
-        return inside_home(section.report.home, path)
-    except ValueError as error:
-        section.problem("path", str(error))
-        return ""
-
-
-def _headers(section: Section) -> list[tuple[str, str]]:
-    headers = Section(section.report, section.where("header"), section.take("header"))
-    found: list[tuple[str, str]] = []
-    for name in headers.keys:
-        if not _HEADER_NAME.fullmatch(name):
-            headers.problem(name, f"not the name of a header: {describe(name)}")
-        for path, text in headers.texts(name):
-            if text.isprintable():
-                found.append((name, text))
-            else:
-                section.report.problem(path, "a header holds printable characters only")
-    return found
 
 
 def _health_check(section: Section) -> HealthCheckSpec | None:
@@ -132,11 +75,9 @@ def _health_check(section: Section) -> HealthCheckSpec | None:
         check.problem("expected-status", str(error))
     interval = check.integer("interval", 0, -MAX_INTERVAL_S, MAX_INTERVAL_S)
     timeout = check.integer("timeout", 0, -MAX_TIMEOUT_MS, MAX_TIMEOUT_MS)
-    url = check.text("url").strip()
-    if url and not (_URL.fullmatch(url) and url.isprintable()):
-        check.problem("url", f"expected an http or https URL, found {describe(url)}")
+    url = read_url(check, "url")
     spec = HealthCheckSpec(
-        url=quote(url, safe=_ASCII),
+        url=url,
         interval_s=interval if interval > 0 else DEFAULT_INTERVAL_S,
         timeout_ms=timeout if timeout > 0 else DEFAULT_TIMEOUT_MS,
         lazy=check.boolean("lazy", True),
@@ -173,7 +114,7 @@ def _parsing(section: Section) -> Parsing:
 def _filter(section: Section, key: str) -> str:
     text = section.text(key)
     try:
-        parse_alternatives(text)
+        NameFilter(text)
     except ValueError as error:
         section.problem(key, str(error))
         return ""
@@ -215,7 +156,7 @@ def _renames(override: Section) -> list[tuple[str, str]]:
             if isinstance(item, dict) and scalar_text(rename.take(key)) is None:
                 rename.report.problem(path, f"{key!r} is missing")
         try:
-            NamePattern(pattern)
+            Renaming(pattern, target)
         except ValueError as error:
             rename.problem("pattern", str(error))
         else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.config.paths import read_file
 from mihomo_tproxy.config.provider_entry import read_entry
+from mihomo_tproxy.config.provider_source import warn_shared_paths
 from mihomo_tproxy.config.proxies import BUILT_IN, RESERVED, parse_proxy
 from mihomo_tproxy.config.section import Section, scalar_text
 from mihomo_tproxy.config.specs.provider import ProxyProviderSpec, Vehicle
@@ -50,7 +51,6 @@ def parse_proxy_providers(section: Section, proxies: tuple[ProxySpec, ...]) -> P
     taken = {*BUILT_IN, *RESERVED, *(proxy.name for proxy in proxies), *_group_names(section)}
     specs: list[ProxyProviderSpec] = []
     found: list[ProxySpec] = []
-    files: dict[str, ProxyProviderSpec] = {}
     for name in providers.keys:
         options = Section(report, providers.where(name), providers.take(name))
         before = len(report.problems)
@@ -59,7 +59,6 @@ def parse_proxy_providers(section: Section, proxies: tuple[ProxySpec, ...]) -> P
             report.problem(options.path, "mihomo keeps the name 'default' to itself")
         brought = Brought()
         if len(report.problems) == before:
-            _warn_shared(report, options, entry.spec, files)
             brought = _Reader(report, options, entry).read()
         own = _named_apart(report, options.path, name, brought.proxies, taken)
         found += own
@@ -70,6 +69,7 @@ def parse_proxy_providers(section: Section, proxies: tuple[ProxySpec, ...]) -> P
                 parsing=pickle.dumps(entry.parsing, pickle.HIGHEST_PROTOCOL),
             )
         )
+    warn_shared_paths(report, ((providers.where(spec.name), spec) for spec in specs))
     return ProxyProviders(tuple(specs), tuple(found))
 
 
@@ -78,18 +78,6 @@ def _group_names(section: Section) -> set[str]:
     entries = groups if isinstance(groups, list) else []
     names = {scalar_text(entry.get("name")) for entry in entries if isinstance(entry, dict)}
     return {name for name in names if name}
-
-
-def _warn_shared(
-    report: Report, options: Section, spec: ProxyProviderSpec, files: dict[str, ProxyProviderSpec]
-) -> None:
-    """Two downloads into one file replace each other's content."""
-    if spec.vehicle is not Vehicle.HTTP:
-        return
-    first = files.setdefault(spec.path, spec)
-    if first.url != spec.url:
-        where = options.where("path")
-        report.warning(where, f"the same file as that of {first.name!r}, other URL")
 
 
 def _named_apart(

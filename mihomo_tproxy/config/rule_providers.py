@@ -7,13 +7,11 @@ that is missing, too).
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import quote
 
-from mihomo_tproxy.config.paths import inside_home, read_file
+from mihomo_tproxy.config.paths import read_file
+from mihomo_tproxy.config.provider_source import read_source, warn_shared_paths
 from mihomo_tproxy.config.report import did_you_mean
 from mihomo_tproxy.config.section import Section, describe, scalar_text
 from mihomo_tproxy.config.specs.provider import Behavior, Format, RuleProviderSpec, Vehicle
@@ -22,16 +20,8 @@ from mihomo_tproxy.provider.rule_content import MAX_BYTES, ParsedContent, conten
 from mihomo_tproxy.rule.context import RuleSetContent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from mihomo_tproxy.config.report import Report
 
-MAX_INTERVAL_S: Final = 10 * 366 * 86400
-MAX_SIZE_LIMIT: Final = 1 << 62
-
-_URL: Final = re.compile(r"https?://[^\s/][^\s]*", re.IGNORECASE)
-_ASCII: Final = bytes(range(0x21, 0x7F)).decode()
-_HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _NOTHING: Final = ParsedContent(RuleSetContent())
 
 
@@ -113,21 +103,8 @@ def parse_rule_providers(section: Section) -> RuleProviders:
         name: _Parser(Section(report, providers.where(name), providers.take(name))).entry(name)
         for name in providers.keys
     }
-    _warn_shared_paths(report, filter(None, entries.values()))
+    warn_shared_paths(report, ((entry.where, entry.spec) for entry in entries.values() if entry))
     return RuleProviders(report, entries)
-
-
-def _warn_shared_paths(report: Report, entries: Iterable[_Entry]) -> None:
-    """Two downloads into one file replace each other's content."""
-    owners: dict[str, _Entry] = {}
-    for entry in entries:
-        if entry.spec.vehicle is not Vehicle.HTTP:
-            continue
-        first = owners.setdefault(entry.spec.path, entry)
-        if first.spec.url != entry.spec.url:
-            report.warning(
-                f"{entry.where}.path", f"the same file as that of {first.spec.name!r}, other URL"
-            )
 
 
 class _Parser:
@@ -147,16 +124,9 @@ class _Parser:
                 section.problem(key, "is needed")
         if form is Format.MRS and behavior is Behavior.CLASSICAL and vehicle is not Vehicle.INLINE:
             section.problem("format", "mrs has no classical rules, only domain and ipcidr")
-        url = self._url(vehicle)
         spec = RuleProviderSpec(
             name=name,
-            vehicle=vehicle,
-            path=self._path(vehicle, url),
-            url=quote(url, safe=_ASCII),
-            interval_s=section.integer("interval", 0, 0, MAX_INTERVAL_S),
-            proxy=section.text("proxy"),
-            size_limit=section.integer("size-limit", 0, 0, MAX_SIZE_LIMIT),
-            headers=self._headers(),
+            **read_source(section, vehicle, "rules"),
             behavior=behavior,
             format=form,
         )
@@ -167,48 +137,6 @@ class _Parser:
         if len(section.report.problems) > before:
             return None
         return _Entry(spec, payload, section.path)
-
-    def _url(self, vehicle: Vehicle) -> str:
-        url = self._section.text("url").strip()
-        if vehicle is not Vehicle.HTTP:
-            return ""
-        if not url:
-            self._section.problem("url", "is needed for the type http")
-        elif not (_URL.fullmatch(url) and url.isprintable()):
-            self._section.problem("url", f"expected an http or https URL, found {describe(url)}")
-        return url
-
-    def _path(self, vehicle: Vehicle, url: str) -> str:
-        section = self._section
-        path = section.text("path")
-        if vehicle is Vehicle.INLINE:
-            return ""
-        if not path and vehicle is Vehicle.HTTP:
-            digest = hashlib.md5(url.encode("utf-8", "replace"), usedforsecurity=False)
-            path = f"rules/{digest.hexdigest()}"
-        if not path:
-            section.problem("path", "is needed for the type file")
-            return ""
-        try:
-            return inside_home(section.report.home, path)
-        except ValueError as error:
-            section.problem("path", str(error))
-            return ""
-
-    def _headers(self) -> tuple[tuple[str, str], ...]:
-        section = self._section
-        value = section.take("header")
-        headers = Section(section.report, section.where("header"), value)
-        found: list[tuple[str, str]] = []
-        for name in headers.keys:
-            if not _HEADER_NAME.fullmatch(name):
-                headers.problem(name, f"not the name of a header: {describe(name)}")
-            for path, text in headers.texts(name):
-                if text.isprintable():
-                    found.append((name, text))
-                else:
-                    section.report.problem(path, "a header holds printable characters only")
-        return tuple(found)
 
     def _payload(self) -> tuple[str, ...]:
         """Texts; empty ones and nulls say nothing in mihomo either."""

@@ -46,6 +46,8 @@ class _SubRules:
     def parse(self) -> None:
         """Builds every list."""
         for name in self._lists.keys:
+            if not name:
+                self._lists.report.problem("sub-rules", "a list has an empty name")
             self._build(name, ())
 
     def _build(self, name: str, above: tuple[str, ...]) -> None:

@@ -103,7 +103,7 @@ def _parse(report: Report, section: Section) -> Config:
         proxy_providers=providers.specs,
         provider_proxies=provided,
         rule_providers=rule_providers.specs,
-        geo=replace(geo, needed=tuple(sorted(geo_data.needed))),
+        geo=geo_data.completed(geo),
         home=report.home,
         store_selected=_store_selected(report, section),
         unified_delay=section.boolean("unified-delay", False),

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.geo import messages
 from mihomo_tproxy.matcher.cidr import Prefix, contains, masked, parse_cidr
 from mihomo_tproxy.matcher.cidr_set import CidrSet
 from mihomo_tproxy.matcher.domain_set import DomainSet
+from mihomo_tproxy.matcher.expressions import Expression
 from mihomo_tproxy.model.address import V4_BITS, V4_MAPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mihomo_tproxy.matcher.domain_set import Expression
+    from collections.abc import Iterator, Sized
 
 MAX_ITEMS: Final = 2_000_000
 """Of one list: twice what all lists of the largest file hold together."""
@@ -33,6 +32,9 @@ MAX_LIST_BYTES: Final = 16 << 20
 MAX_LISTS: Final = 20_000
 MAX_NAME_BYTES: Final = 256
 MAX_PATTERN_BYTES: Final = 1000
+MAX_EXPRESSIONS: Final = 1000
+"""Of one list; all lists together have a third of it."""
+MAX_KEYWORDS: Final = 10_000
 
 _ENTRY: Final = 0x0A
 _ITEM: Final = 0x12
@@ -90,7 +92,7 @@ class DatFile:
                 continue
             try:
                 _add(domains, item.type, item.value.decode())
-            except (ValueError, re.error, OverflowError, RecursionError):
+            except ValueError:
                 skipped += 1
         return Sites(domains, skipped)
 
@@ -211,10 +213,12 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 
 def _add(domains: DomainSet, kind: int, text: str) -> None:
     if kind == messages.REGEX:
-        domains.expressions.append(_expression(text))
+        _check_room(domains.expressions, MAX_EXPRESSIONS)
+        domains.expressions.append(Expression(text))
         return
     text = text.lower()
     if kind == messages.KEYWORD and text:
+        _check_room(domains.keywords, MAX_KEYWORDS)
         domains.keywords.append(text)
         return
     if not text.isascii():
@@ -229,8 +233,10 @@ def _add(domains: DomainSet, kind: int, text: str) -> None:
         raise ValueError("of no known type")
 
 
-def _expression(pattern: str) -> Expression:
-    return cast("Expression", re.compile(pattern))
+def _check_room(tried: Sized, limit: int) -> None:
+    """These are tried one after the other for every flow."""
+    if len(tried) >= limit:
+        raise ValueError("too many")
 
 
 def _prefixes(ip: bytes, length: int) -> tuple[Prefix, ...]:

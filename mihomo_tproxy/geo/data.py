@@ -8,6 +8,7 @@ mihomo lets the rule match nothing (the databases).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mihomo_tproxy.config.report import did_you_mean
@@ -40,6 +41,11 @@ class GeoData:
         self.missing: set[str] = set()
         """Those of them that are absent or cannot be used."""
         self.warnings: list[str] = []
+
+    def completed(self, spec: GeoSpec) -> GeoSpec:
+        """The settings with the files that were asked for."""
+        needed, missing = tuple(sorted(self.needed)), tuple(sorted(self.missing))
+        return replace(spec, needed=needed, missing=missing)
 
     def geosite(self, code: str) -> DomainSet:
         """The names of a list: `cn`, `google@ads`."""

@@ -7,9 +7,10 @@ several times cheaper than to walk a million nodes down.
 
 Invariants. Every node has one parent. The root of IPv4 alone, which stands at `::/96`, may be
 linked from elsewhere too (writers link 2002::/16, 2001::/32 and ::ffff:0:0/96 to it); a database
-that shares other nodes is refused, because a small file could spell out 2^128 ranges that way. IPv4
-is reported in `::ffff:0:0/96` (`model.address`) and at every such link, but not in `::/96`, which
-RFC 4291 (2.5.5.1) has withdrawn. Memory is proportional to the file.
+that shares other nodes is refused, because a small file could spell out 2^128 ranges that way.
+An IPv4 address is looked up at `::/96`; it is reported in `::ffff:0:0/96` (`model.address`), where
+records of the file's own are not seen, and at every link, but not in `::/96`, which RFC 4291
+(2.5.5.1) has withdrawn. Memory is proportional to the file.
 
 What counts as the code of a record depends on the type of the database, as in mihomo.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.geo.records import Section, Value
@@ -40,6 +42,9 @@ MAX_LINKS: Final = 8
 
 _SEPARATOR_BYTES: Final = 16
 _ADDRESS_BITS: Final = 128
+_V4_LAST: Final = V4_MAPPED | 0xFFFFFFFF
+_NOWHERE: Final = 1 << _ADDRESS_BITS
+"""Beyond all keys: what stands at `::ffff:0:0/96` itself is never looked up."""
 _NO_PARENT: Final = 0xFFFFFFFF
 _FEW: Final = 8
 
@@ -71,6 +76,7 @@ class Database:
         self._parents: array[int] = array("I")
         self._prefixes: dict[int, tuple[int, int]] = {}
         self._links: list[tuple[int, int]] = []
+        self._v4_leaf = self._mapped_leaf = -1
 
     def verify(self, kind: str) -> None:
         """Looks at all of it.
@@ -99,7 +105,10 @@ class Database:
         if not values:
             return CidrSet()
         self._climbable()
-        return CidrSet.of_ranges(self._ranges_of(values))
+        native = CidrSet.of_ranges(self._native(values))
+        if not self._links:
+            return native
+        return CidrSet.of_ranges(chain(native.ranges(), self._linked(native)))
 
     def _read_codes(self) -> dict[str, list[int]]:
         base = self._nodes + _SEPARATOR_BYTES
@@ -138,7 +147,10 @@ class Database:
         if self._parents:
             return
         count = self._nodes
-        v4_root = self._v4_root()
+        v4_root = 0
+        if self._v6:
+            self._v4_leaf, self._mapped_leaf = self._way(0), self._way(V4_MAPPED)
+            v4_root = self._records[self._v4_leaf]
         parents = array("I", [_NO_PARENT]) * count
         links: list[int] = []
         seen = 0
@@ -153,21 +165,24 @@ class Database:
         if shared or parents[0] != _NO_PARENT or (links and v4_root == 0):
             raise ValueError("its search tree is no tree")
         self._parents = parents
+        if len(links) > MAX_LINKS:
+            raise ValueError("too many parts of it lead to IPv4")
         self._prefixes = {0: (0, 0)}
-        if v4_root is not None:
+        if self._v6 and (mapped := self._records[self._mapped_leaf]) < count:
+            self._prefixes[mapped] = (_NOWHERE, V4_BITS)
+        if v4_root < count:
             self._prefixes[v4_root] = (V4_MAPPED, V4_BITS)
-            if len(links) > MAX_LINKS:
-                raise ValueError("too many parts of it lead to IPv4")
-            self._links = [link for link in map(self._prefix, links) if _is_alias(*link)]
+        self._links = [link for link in map(self._prefix, links) if _is_alias(*link)]
 
-    def _v4_root(self) -> int | None:
-        """The node of `::/96`; None when IPv4 has no tree of its own."""
-        node = 0
-        for _ in range(V4_BITS if self._v6 else 0):
-            node = self._records[2 * node]
+    def _way(self, key: int) -> int:
+        """The place of the record where the way to 96 bits of a key ends; it may be a leaf's."""
+        node = place = 0
+        for bit in range(_ADDRESS_BITS - 1, _ADDRESS_BITS - V4_BITS - 1, -1):
+            place = 2 * node + (key >> bit & 1)
+            node = self._records[place]
             if node >= self._nodes:
-                return None
-        return node
+                break
+        return place
 
     def _prefix(self, place: int) -> tuple[int, int]:
         """The prefix of one record of the tree: its key and its length."""
@@ -189,19 +204,29 @@ class Database:
             place = way.pop()
             prefixes[place >> 1] = (key, length)
 
-    def _ranges_of(self, values: list[int]) -> Iterator[tuple[int, int]]:
-        links = self._links
+    def _native(self, values: list[int]) -> Iterator[tuple[int, int]]:
+        """The ranges of records, each where it stands in the tree."""
         for count, place in enumerate(self._places(values)):
             if count >= MAX_PLACES:
                 raise ValueError(f"one code has more than {MAX_PLACES} places in it")
             key, length = self._prefix(place)
             last = key | ((1 << (_ADDRESS_BITS - length)) - 1)
-            yield key, last
-            if links and key >> 32 == V4_MAPPED >> 32 and length >= V4_BITS:
-                for base, bits in links:
-                    shift = V4_BITS - bits
-                    first = base | (key - V4_MAPPED) << shift
-                    yield first, first | ((last - key + 1 << shift) - 1)
+            if place == self._v4_leaf:
+                yield V4_MAPPED, _V4_LAST
+            if place == self._mapped_leaf:
+                yield from _around_v4(key, last)
+            elif key < _NOWHERE:
+                yield key, last
+
+    def _linked(self, native: CidrSet) -> Iterator[tuple[int, int]]:
+        """The ranges of IPv4 once more, where the tree of IPv4 is linked to."""
+        for start, end in native.ranges():
+            first, last = max(start, V4_MAPPED), min(end, _V4_LAST)
+            if first <= last:
+                for base, length in self._links:
+                    shift = V4_BITS - length
+                    end_at = (last - V4_MAPPED + 1) << shift
+                    yield base | (first - V4_MAPPED) << shift, base | (end_at - 1)
 
     def _places(self, values: list[int]) -> Iterator[int]:
         """Where in the tree the values stand."""
@@ -250,7 +275,13 @@ def _text(metadata: dict[str, Value], key: str) -> str:
 
 def _is_alias(key: int, length: int) -> bool:
     """Whether a link to IPv4 is neither `::/96` itself nor the mapped range, which is ours."""
-    return length <= V4_BITS and key != 0 and key != V4_MAPPED
+    return length <= V4_BITS and key not in (0, V4_MAPPED) and key < _NOWHERE
+
+
+def _around_v4(first: int, last: int) -> list[tuple[int, int]]:
+    """A range of IPv6 without the keys of IPv4, which lie within it."""
+    parts = [(first, V4_MAPPED - 1), (_V4_LAST + 1, last)]
+    return [part for part in parts if part[0] <= part[1]]
 
 
 def _decimal(value: Value) -> tuple[str, ...]:

@@ -28,19 +28,26 @@ class Chosen(Group):
 
     def __init__(self, spec: GroupSpec) -> None:
         super().__init__(spec)
-        self._members: dict[str, Outbound] = {}
+        self._members: tuple[Outbound, ...] = ()
+        self._chosen: str | None = ""
+        """What the state said last: None for nothing, "" before it was asked."""
 
     def fill(self, members: Sequence[Outbound]) -> None:
         """Take the members, and the default as the choice."""
-        self._members = dict(zip(self.spec.members, members, strict=True))
-        self._choice = self._members[self.spec.default]
+        self._members = tuple(members)
+        self._chosen = ""
+        self._choice = self._member(self.spec.default)
 
     def apply(self, state: GroupState) -> None:
         """Take the choice of the state, or the default."""
-        chosen = state.now.get(self.name, self.spec.default)
-        self._choice = choice = self._members.get(chosen) or self._members[self.spec.default]
-        if isinstance(choice, Deferred):
-            choice.pick(None)  # now, and not while the next flow waits for it
+        chosen = state.now.get(self.name)
+        if chosen != self._chosen:  # to look for it among thousands takes time
+            self._chosen = chosen
+            if chosen is None or chosen not in self.spec.members:
+                chosen = self.spec.default
+            self._choice = choice = self._member(chosen)
+            if isinstance(choice, Deferred):
+                choice.pick(None)  # now, and not while the next flow waits for it
 
     def pick(self, metadata: Metadata | None) -> Outbound:
         """The choice's pick."""
@@ -61,3 +68,6 @@ class Chosen(Group):
     def passes(self) -> bool:
         """Whether the choice is PASS."""
         return self._choice.passes
+
+    def _member(self, name: str) -> Outbound:
+        return self._members[self.spec.members.index(name)]

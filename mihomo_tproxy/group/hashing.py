@@ -21,6 +21,7 @@ PROBES: Final = 5
 
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _STEP: Final = 2862933555777941757
+_MIX: Final = 0xBF58476D1CE4E5B9
 _SECOND_LEVEL: Final = frozenset(("ac", "co", "com", "edu", "go", "gov", "net", "or", "org"))
 """What stands below a country where names are not registered directly."""
 
@@ -66,8 +67,9 @@ def place_of(key: int, count: int, living: Sequence[int], dead: Container[int]) 
     """
     if not living:
         return 0
-    for probe in range(PROBES):
-        place = jump(key + probe, count)
+    for _ in range(PROBES):
+        place = jump(key, count)
         if place not in dead:
             return place
+        key = ((key ^ key >> 15) * _MIX + 1) & _MASK  # neighbours of a key fall near its place
     return living[jump(key, len(living))]

@@ -51,6 +51,7 @@ class Inbound(Acceptor):
         self.reactor = context.reactor
         self.tracker = context.tracker
         self.tunnel = tunnel
+        self._port: int = sock.getsockname()[1]
         self.clients = 0
         """Clients that are talked to here: in a handshake, or between plain requests."""
         self.associations = 0
@@ -125,6 +126,7 @@ class Inbound(Acceptor):
         address, name = address_or_name(host)
         metadata = RequestMetadata(network, kind, source[0], source[1], address, port, name)
         metadata.inbound_name = self.name
+        metadata.inbound_port = self._port
         metadata.inbound_user = user.decode("utf-8", "replace")
         metadata.proxy = self._proxy
         return metadata

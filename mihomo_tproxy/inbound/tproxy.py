@@ -10,8 +10,12 @@ from __future__ import annotations
 from select import EPOLLIN
 from socket import (
     AF_INET6,
+    IP_RECVTOS,
+    IP_TOS,
     IPPROTO_IP,
     IPPROTO_IPV6,
+    IPV6_RECVTCLASS,
+    IPV6_TCLASS,
     SO_RCVBUF,
     SOCK_DGRAM,
     SOCK_NONBLOCK,
@@ -19,6 +23,7 @@ from socket import (
     SocketType,
     inet_ntop,
 )
+from sys import byteorder
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mihomo_tproxy.inbound.listener import Acceptor, LoopGuard, prepare
@@ -39,6 +44,9 @@ _ANCILLARY_BYTES: Final = 128
 
 class FlowSink(Protocol):
     """Where accepted flows go."""
+
+    dscp: int
+    """Of the datagram that is handed over, for whom wants it (`UdpListener.want_dscp`); else 0."""
 
     def handle_tcp(
         self, client: SocketType, source: SocketAddress, destination: SocketAddress
@@ -92,6 +100,15 @@ def original_destination(ancillary: list[tuple[int, int, Any]]) -> SocketAddress
     return None
 
 
+def dscp_of(ancillary: list[tuple[int, int, Any]]) -> int:
+    """The differentiated services code point of a datagram (RFC 2474), 0 if it was not told."""
+    for level, kind, data in ancillary:
+        of_v4 = kind == IP_TOS and level == IPPROTO_IP
+        if (of_v4 and len(data) == 1) or (kind == IPV6_TCLASS and level == IPPROTO_IPV6):
+            return int.from_bytes(data, byteorder) >> 2 & 63
+    return 0
+
+
 class TcpListener(Acceptor):
     """Accepts connections to anywhere and hands them to the tunnel."""
 
@@ -140,10 +157,20 @@ class UdpListener:
         self._destination_of = destination_of
         self._guard = LoopGuard(sock)
         self._buffers = [reactor.buffer]
+        self._dscp_wanted = False
 
     def start(self) -> None:
         """Begin to receive."""
         self._reactor.watch(self._sock.fileno(), self, EPOLLIN)
+
+    def want_dscp(self, wanted: bool) -> None:
+        """Whether the sink is told each datagram's DSCP. Of TCP it is not known, as in mihomo."""
+        if self._sock.family == AF_INET6:
+            self._sock.setsockopt(IPPROTO_IPV6, IPV6_RECVTCLASS, wanted)
+        else:
+            self._sock.setsockopt(IPPROTO_IP, IP_RECVTOS, wanted)
+        self._dscp_wanted = wanted
+        self._sink.dscp = 0
 
     def close(self) -> None:
         """Stop receiving; associations live on."""
@@ -167,6 +194,8 @@ class UdpListener:
             elif destination[1] == guard.port and guard.is_loop(destination):
                 self._tracker.count("loop")
             else:
+                if self._dscp_wanted:
+                    self._sink.dscp = dscp_of(ancillary)
                 self._sink.handle_udp(view[:size], source, destination)
 
     def on_again(self) -> None:

@@ -116,7 +116,7 @@ class Choices:
         selected = self._selected.get(name, "")
         if group.type is GroupType.SELECT:
             current = self._now.get(name, "")
-            return current if current in group.members else selected or group.members[0]
+            return current if current in group.members else selected or group.default
         delays = self._delays(group)
         if group.type is GroupType.URL_TEST:
             current = self._now.get(name, "")

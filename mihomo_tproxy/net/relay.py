@@ -256,6 +256,8 @@ class Flow:
 
     def _close(self, cause: str) -> None:
         context = self._context
+        if cause and self._state != OPEN:
+            self._traffic.failed += 1
         self._state = CLOSED
         self._up.release(context)
         self._down.release(context)

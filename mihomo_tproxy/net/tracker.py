@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 class Traffic:
     """What went through one target by one network."""
 
-    __slots__ = ("closed", "down", "network", "opened", "target", "up")
+    __slots__ = ("closed", "down", "failed", "network", "opened", "target", "up")
 
     def __init__(self, target: str, network: Network) -> None:
         self.target = target
         self.network = network
         self.opened = 0
         self.closed = 0
+        self.failed = 0
+        """Flows that never came to payload: the server was not reached, or refused."""
         self.up = 0
         """Bytes, client to server."""
         self.down = 0

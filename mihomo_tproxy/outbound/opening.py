@@ -66,6 +66,7 @@ class Opening:
                 cause = cause_of(error.errno, "dial")
             else:
                 return
+        self._traffic.failed += 1
         turn_away(self._context.tracker, self._client, self._answer, cause)
         self._context.tracker.flow_closed(self._traffic, "")
 

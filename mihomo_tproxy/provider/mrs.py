@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_BYTES: Final = 64 << 20
-MAX_WINDOW_BYTES: Final = 16 << 20
-"""zstd's own memory; mihomo writes windows of 8 MiB at most."""
+MAX_WINDOW_BYTES: Final = MAX_BYTES
+"""zstd's own memory; mihomo writes windows of 8 MiB, other tools up to 32."""
 MAX_NODES: Final = 16 << 20
 MAX_NAMES: Final = 4_000_000
 MAX_DEPTH: Final = 512
@@ -69,13 +69,11 @@ def read_names(data: bytes) -> list[str]:
 
 
 def _as_written(names: list[str]) -> list[str]:
-    known = set(names)
-    patterns: list[str] = []
-    for name in names:
-        if name.startswith("+."):
-            patterns.append(name if name[2:] in known else name[1:])
-        elif f"+.{name}" not in known:
-            patterns.append(name)
+    below = [name[2:] for name in names if name.startswith("+.")]
+    exact = [name for name in names if not name.startswith("+.")]
+    known, suffixes = set(exact), set(below)
+    patterns = [f"+.{name}" if name in known else f".{name}" for name in below]
+    patterns += [name for name in exact if name not in suffixes]
     return patterns
 
 
@@ -188,11 +186,12 @@ def _walk(leaves: int, shape: int, labels: bytes) -> list[str]:
         raise ValueError("broken MRS file: names end outside of the tree")
     runs = map(len, f"{shape:b}"[::-1].split("1"))
     ends = f"{leaves:b}"[::-1].ljust(nodes, "0").encode().translate(_ANSWERS)
-    return [_forwards(name) for name in _levels(runs, ends, labels.decode("latin-1"))]
+    names = list(_levels(runs, ends, labels.decode("latin-1")))
+    return names if labels.isascii() else list(map(_characters, names))
 
 
 def _levels(runs: Iterator[int], ends: bytes, labels: str) -> Iterator[str]:
-    """The names, backwards, each byte a character.
+    """The names, put together from their ends, each byte a character.
 
     Args:
         runs: the number of children of each node.
@@ -208,16 +207,15 @@ def _levels(runs: Iterator[int], ends: bytes, labels: str) -> Iterator[str]:
         if depth > MAX_DEPTH or len(level) * depth > MAX_CHARACTERS or written > MAX_CHARACTERS:
             raise ValueError("an MRS file whose names are too long")
         yield from compress(level, here)
-        parents = chain.from_iterable(map(repeat, level, islice(runs, len(level))))
+        counts = list(islice(runs, len(level)))
+        parents = chain.from_iterable(map(repeat, level, counts))
         at += len(level)
         depth += 1
-        level = list(map(add, parents, ways))
+        level = list(map(add, islice(ways, sum(counts)), parents))
     if at != len(ends):
         raise ValueError("broken MRS file: nodes without a parent")
 
 
-def _forwards(name: str) -> str:
+def _characters(name: str) -> str:
     """mihomo turns names around by characters, not by bytes."""
-    if not name.isascii():
-        name = name.encode("latin-1").decode("utf-8", "replace")
-    return name[::-1]
+    return name[::-1].encode("latin-1").decode("utf-8", "replace")[::-1]

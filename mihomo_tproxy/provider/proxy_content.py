@@ -12,8 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from mihomo_tproxy.provider.name_pattern import NamePattern, parse_alternatives
+from mihomo_tproxy.config.filters import NameFilter
 from mihomo_tproxy.provider.proxy_list import read_proxy_list
+from mihomo_tproxy.provider.renaming import Renaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,22 +63,18 @@ class Brought:
 
 def select_entries(entries: list[Entry], parsing: Parsing) -> Iterator[tuple[int, Entry]]:
     """The entries that pass the filters, each with its place, overrides applied."""
-    exclude = parse_alternatives(parsing.exclude_filter)
-    names = [(place, _name(entry)) for place, entry in enumerate(entries)]
-    left = {
-        name: place
-        for place, name in reversed(names)
-        if name is not None
-        and not _excluded(entries[place], parsing.exclude_types)
-        and not any(pattern.search(name) for pattern in exclude)
-    }
-    left = dict(sorted(left.items(), key=lambda item: item[1]))
-    renames = [(NamePattern(pattern), target) for pattern, target in parsing.renames]
-    for wanted in parse_alternatives(parsing.filter) or (None,):
-        found = [name for name in left if wanted is None or wanted.search(name)]
-        for name in found:
-            place = left.pop(name)
-            yield place, _override(entries[place], name, parsing, renames)
+    excluded = NameFilter(parsing.exclude_filter)
+    places: dict[str, int] = {}
+    for place, entry in enumerate(entries):
+        name = _name(entry)
+        if name is not None and not _excluded(entry, parsing.exclude_types):
+            places.setdefault(name, place)
+    names = [name for name in places if not excluded.matches(name)]
+    renamings = [Renaming(*rename) for rename in parsing.renames]
+    wanted = NameFilter(parsing.filter)
+    for name in wanted.sort(names) if wanted else names:
+        place = places[name]
+        yield place, _override(entries[place], name, parsing, renamings)
 
 
 def build_proxies(listed: ProxyList, parsing: Parsing) -> Brought:
@@ -132,11 +129,9 @@ def _excluded(entry: Entry, types: frozenset[str]) -> bool:
     return bool(types) and (not isinstance(kind, str) or kind.lower() in types)
 
 
-def _override(
-    entry: Entry, name: str, parsing: Parsing, renames: list[tuple[NamePattern, str]]
-) -> Entry:
-    for pattern, target in renames:
-        name = pattern.replace(name, target)[:MAX_NAME]
+def _override(entry: Entry, name: str, parsing: Parsing, renamings: list[Renaming]) -> Entry:
+    for renaming in renamings:
+        name = renaming.apply(name)[:MAX_NAME]
     options = {key: value for key, value in parsing.options if _applies(key, entry)}
     return {**entry, **options, "name": f"{parsing.prefix}{name}{parsing.suffix}"}
 

@@ -51,18 +51,18 @@ def read_content(data: bytes, behavior: Behavior, form: Format) -> ParsedContent
     """
     if len(data) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
-    if form is Format.MRS:
+    if form == Format.MRS:
         return _of_mrs(data, behavior)
-    lines = yaml_lines(data) if form is Format.YAML else text_lines(data)
+    lines = yaml_lines(data) if form == Format.YAML else text_lines(data)
     return content_of(lines, behavior)
 
 
 def content_of(lines: Lines, behavior: Behavior) -> ParsedContent:
     """What lines mean by a behavior."""
     refused = _Refused(lines.skipped)
-    if behavior is Behavior.DOMAIN:
+    if behavior == Behavior.DOMAIN:
         content = RuleSetContent(domains=_domains(lines.rules, refused))
-    elif behavior is Behavior.IPCIDR:
+    elif behavior == Behavior.IPCIDR:
         content = RuleSetContent(ranges=_ranges(lines.rules, refused))
     else:
         content = RuleSetContent(lines=_classical(lines.rules, refused))
@@ -71,9 +71,9 @@ def content_of(lines: Lines, behavior: Behavior) -> ParsedContent:
 
 
 def _of_mrs(data: bytes, behavior: Behavior) -> ParsedContent:
-    if behavior is Behavior.DOMAIN:
+    if behavior == Behavior.DOMAIN:
         return content_of(Lines(mrs.read_names(data)), behavior)
-    if behavior is Behavior.IPCIDR:
+    if behavior == Behavior.IPCIDR:
         ranges = CidrSet.of_ranges(mrs.read_ranges(data))
         return ParsedContent(RuleSetContent(ranges=ranges), len(ranges))
     raise ValueError("the format mrs has no classical rules")
@@ -116,10 +116,12 @@ def _ranges(lines: Iterable[str], refused: _Refused) -> CidrSet:
 
 def _classical(lines: Iterable[str], refused: _Refused) -> tuple[str, ...]:
     rules: list[str] = []
-    read = ClassicalReader().read
+    check = ClassicalReader().check
     for line in lines:
         try:
-            rules.append(read(line))
+            check(line)
         except ValueError as error:
             refused.add(line, error)
+        else:
+            rules.append(line)
     return tuple(rules)

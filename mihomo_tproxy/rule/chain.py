@@ -58,7 +58,7 @@ def chain(
     depends = 0
     for line, rule in expanded(rules):
         looks_at = rule.fields & ~constant
-        if not looks_at and rule.fields and not rule.match(_STEERED):
+        if not looks_at and not rule.match(_STEERED):
             continue
         depends |= looks_at
         passable = any(target in conditional for target in rule.targets())

@@ -1,7 +1,8 @@
 """`DOMAIN`: exactly this name. And what the domain kinds share: how a written name is normalised.
 
-Names are compared lower-cased and in their ASCII form (RFC 3492), as mihomo does; a flow's host is
-kept that way by whoever names it.
+Names are compared lower-cased and in their ASCII form (RFC 3492); a flow's host is kept that way by
+whoever names it. mihomo 1.19.32 compares the letters as written: a name outside ASCII matches there
+only what no browser sends.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ COMMAS_IN_PAYLOAD: Final = frozenset(
 def split_conditions(payload: str) -> list[str]:
     """The texts of the conditions of a logic rule: `((A,a),(B,b))` -> `A,a` and `B,b`.
 
+    The commas between them may be missing, as in mihomo.
+
     Raises:
         ValueError: parentheses do not match, or something stands between them.
     """
@@ -45,7 +47,7 @@ def split_conditions(payload: str) -> list[str]:
             outside.append(symbol)
     if depth:
         raise ValueError(f"a ')' is missing in {payload!r}")
-    if not found or "".join(outside).replace(" ", "") != "," * (len(found) - 1):
+    if not found or set(outside) - {",", " "}:
         raise ValueError(
             f"not a list of conditions: {payload!r} (each has its own parentheses, as in"
             " ((NETWORK,tcp),(DST-PORT,443)))"

@@ -1,7 +1,4 @@
-"""`DST-PORT`, `SRC-PORT` and `IN-PORT`: lists of ports and ranges (`rule.ranges`).
-
-IN-PORT is the port of the listener that the flow came in by; what is steered has none.
-"""
+"""`DST-PORT` and `SRC-PORT`: lists of ports and ranges (`rule.ranges`)."""
 
 from __future__ import annotations
 
@@ -9,17 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.rule.base import BaseRule
-from mihomo_tproxy.rule.ranges import parse_ranges
+from mihomo_tproxy.rule.ranges import in_ranges, parse_ranges
 
 if TYPE_CHECKING:
     from mihomo_tproxy.model.metadata import Metadata
 
 MAX_PORT: Final = 65535
-_FIELDS: Final = {
-    "DST-PORT": fields.DST_PORT,
-    "SRC-PORT": fields.SRC_PORT,
-    "IN-PORT": fields.INBOUND,
-}
 
 
 class Port(BaseRule):
@@ -28,15 +20,11 @@ class Port(BaseRule):
     __slots__ = ("ranges",)
 
     def __init__(self, kind: str, payload: str, target: str, options: frozenset[str]) -> None:
-        super().__init__(kind, payload, target, _FIELDS[kind])
+        source = kind == "SRC-PORT"
+        super().__init__(kind, payload, target, fields.SRC_PORT if source else fields.DST_PORT)
         self.ranges = parse_ranges(payload, "port", MAX_PORT)
 
     def match(self, metadata: Metadata) -> bool:
-        looks_at = self.fields
-        if looks_at == fields.DST_PORT:
-            port = metadata.destination_port
-        elif looks_at == fields.SRC_PORT:
-            port = metadata.source_port
-        else:
-            port = metadata.inbound_port
-        return any(first <= port <= last for first, last in self.ranges)
+        source = self.fields == fields.SRC_PORT
+        port = metadata.source_port if source else metadata.destination_port
+        return in_ranges(self.ranges, port)

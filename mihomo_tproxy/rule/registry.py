@@ -22,6 +22,7 @@ from mihomo_tproxy.rule.dscp import Dscp
 from mihomo_tproxy.rule.geoip import geoip
 from mihomo_tproxy.rule.geosite import geosite
 from mihomo_tproxy.rule.in_name import InName
+from mihomo_tproxy.rule.in_port import InPort
 from mihomo_tproxy.rule.in_type import InType
 from mihomo_tproxy.rule.in_user import InUser
 from mihomo_tproxy.rule.ip_asn import ip_asn
@@ -52,7 +53,7 @@ KINDS: Final[dict[str, Callable[[str, str, str, frozenset[str]], Rule]]] = {
     "DSCP": Dscp,
     "DST-PORT": Port,
     "IN-NAME": InName,
-    "IN-PORT": Port,
+    "IN-PORT": InPort,
     "IN-TYPE": InType,
     "IN-USER": InUser,
     "IP-CIDR": IpCidr,
@@ -145,24 +146,29 @@ def parse_rule(line: str, context: RuleContext = _NOTHING) -> Rule:
     Raises:
         ValueError: not a rule, or not one this version knows; the text says why.
     """
-    parts = [part.strip() for part in line.split(",")]
+    parts = list(map(str.strip, line.split(",")))
     kind = parts[0].upper()
+    if kind not in KNOWN:
+        raise ValueError(_unknown(parts[0]))
     payload = target = ""
-    options: list[str] = []
+    options = _NO_OPTIONS
     if kind == "MATCH":
         target = parts[1] if len(parts) > 1 else ""
     elif kind in COMMAS_IN_PAYLOAD:
         if len(parts) > 2:
             payload, target = ",".join(parts[1:-1]), parts[-1]
     elif len(parts) > 2:
-        payload, target, *options = parts[1:]
-    if kind not in KNOWN:
-        raise ValueError(_unknown(parts[0]))
+        payload, target = parts[1], parts[2]
+        if len(parts) > 3:
+            options = _options(kind, parts[3:])
     if not target or not (payload or kind == "MATCH"):
         shape = "MATCH,target" if kind == "MATCH" else f"{kind},payload,target"
         raise ValueError(f"incomplete rule {line!r}: it is written {shape}")
-    taken = _options(kind, options) if options else _NO_OPTIONS
-    return _build(intern(kind), payload, intern(target), taken, Scope(context))
+    kind, target = intern(kind), intern(target)
+    build = KINDS.get(kind)
+    if build is not None:
+        return build(kind, payload, target, options)
+    return _build(kind, payload, target, options, Scope(context))
 
 
 def parse_condition(line: str, target: str, context: RuleContext = _NOTHING) -> Rule:
@@ -274,7 +280,9 @@ def _expand(lines: Iterable[str], target: str, scope: Scope) -> Iterator[Rule]:
 
 def _options(kind: str, texts: list[str]) -> frozenset[str]:
     for text in texts:
-        if text not in ("no-resolve", "src", ""):
+        if text == "no-resolve":
+            continue
+        if text not in ("src", ""):
             raise ValueError(f"unknown option {text!r}")
         if text == "src" and kind not in _TAKE_SOURCE:
             raise ValueError(f"option 'src' has no meaning for {kind}")

@@ -66,6 +66,8 @@ class Tunnel:
         self.verdicts: VerdictMap = NullVerdictMap() if verdicts is None else verdicts
         self.flow_limit = flow_limit
         """TCP flows alive at once; more are reset."""
+        self.dscp = 0
+        """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
         self._waiting = 0
         self.nat = NatTable(context.reactor, context.tracker, self._decide_udp, udp_timeout_s)
@@ -147,12 +149,11 @@ class Tunnel:
         outbounds = self.outbounds
         decision = engine.match(metadata)
         target = outbounds.get(decision.target)
-        outbound = target.pick(metadata) if target is not None else None
-        if outbound is None or not _usable(outbound, metadata):
+        if target is None or not _usable(target, metadata):
 
             def usable(name: str) -> bool:
                 other = outbounds.get(name)
-                return other is not None and _usable(other.pick(metadata), metadata)
+                return other is not None and _usable(other, metadata)
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
@@ -175,7 +176,9 @@ class Tunnel:
 
 
 def _usable(outbound: Outbound, metadata: Metadata) -> bool:
-    return not outbound.passes and (metadata.network is _TCP or outbound.udp)
+    if metadata.network is not _TCP and not outbound.udp:
+        return False
+    return not outbound.passes
 
 
 def _first(addresses: Resolved) -> str:

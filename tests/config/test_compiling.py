@@ -119,3 +119,18 @@ def test_marks_of_all_sockets_are_known_to_the_plan():
         listeners: [{name: l, type: tproxy, port: 7000, routing-mark: 4}]
     """
     assert plan(text).used_marks == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ("type: select", False),
+        ("type: select, url: 'http://a.test/'", False),
+        ("type: select, interval: 60", True),
+        ("type: url-test", True),
+        ("type: load-balance", True),
+    ],
+)
+def test_groups_that_are_checked_need_the_keeper(options, needed):
+    groups = f"proxy-groups: [{{name: g, proxies: [DIRECT], {options}}}]"
+    assert compile_config(parse(groups)).keeper is needed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from support.dat import SUFFIX, cidr, domain, entry
+from support.mmdb import write
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.specs.geo import GeoSpec
@@ -47,6 +47,14 @@ geox-url:
         mmdb_url="https://[2001:db8::1]/country.mmdb?token=a%20b",
         asn_url="https://mirror.example/asn.mmdb",
     )
+    kinds = ("geoip", "geosite", "mmdb", "asn")
+    assert [config.geo.url(kind).split("//")[1][:6] for kind in kinds] == [
+        "mirror",
+        "mirror",
+        "[2001:",
+        "mirror",
+    ]
+    assert len({config.geo.url(kind) for kind in kinds}) == 4
     assert config.warnings == ()
 
 
@@ -109,5 +117,45 @@ def test_unknown_urls():
     assert warning == "line 1: geox-url.geoipp: unknown key, did you mean 'geoip'?"
 
 
-def test_nothing_is_needed_without_rules():
-    assert parse("{}").geo == replace(GeoSpec(), needed=())
+RULES = """
+rules:
+  - GEOSITE,cn@ads,REJECT
+  - GEOSITE,cn,DIRECT
+  - GEOIP,cn,DIRECT
+  - IP-ASN,64500,REJECT
+  - MATCH,REJECT
+"""
+
+
+def test_files_that_rules_name(tmp_path):
+    (tmp_path / "geosite.dat").write_bytes(entry("CN", domain(SUFFIX, "cn")))
+    country = {"country": {"iso_code": "CN"}}
+    (tmp_path / "Country.mmdb").write_bytes(write([("10.0.0.0/8", country)]))
+    config = parse(RULES, str(tmp_path))
+    assert config.geo == GeoSpec(needed=("asn", "geosite", "mmdb"), missing=("asn",))
+    assert config.warnings == (
+        f"geosite 'cn@ads' matches nothing: no name in {tmp_path}/geosite.dat is on it",
+        f"{tmp_path}/ASN.mmdb is not there yet: rules that need it match nothing until the gateway "
+        "has downloaded it",
+    )
+    _, names, addresses, network, _ = config.rules
+    assert "www.cn" in names.domains
+    assert len(addresses.ranges) == 1
+    assert len(network.ranges) == 0
+
+
+def test_files_that_no_rule_names(tmp_path):
+    assert parse("rules: ['GEOIP,lan,DIRECT', 'MATCH,DIRECT']", str(tmp_path)).geo == GeoSpec()
+
+
+def test_lists_that_are_not_in_a_file(tmp_path):
+    (tmp_path / "geosite.dat").write_bytes(entry("CN", domain(SUFFIX, "cn")))
+    (tmp_path / "geoip.dat").write_bytes(entry("CN", cidr("10.0.0.0/8")))
+    with pytest.raises(ConfigError) as caught:
+        parse(
+            "geodata-mode: true\nrules: ['GEOSITE,cnn,DIRECT', 'GEOIP,cnn,DIRECT']", str(tmp_path)
+        )
+    assert [(each.path, each.message) for each in caught.value.problems] == [
+        ("rules[0]", f"{tmp_path}/geosite.dat has no list 'cnn', did you mean 'cn'?"),
+        ("rules[1]", f"{tmp_path}/geoip.dat has no list 'cnn', did you mean 'cn'?"),
+    ]

@@ -240,3 +240,9 @@ def test_unknown_keys_are_named() -> None:
         "line 1: listeners[0].prot: unknown key, did you mean 'port'?",
         "line 2: inbound.tun: unknown key",
     )
+
+
+def test_everything_may_go_to_a_group() -> None:
+    group = "proxy-groups: [{name: g, type: select, proxies: [DIRECT]}]"
+    (found,) = listeners(f"listeners: [{{name: a, type: socks, port: 1, proxy: g}}]\n{group}")
+    assert found.proxy == "g"

@@ -64,6 +64,7 @@ OTHERS = """
         ("proxies: [us-1], exclude-filter: us, empty-fallback: hk-1", "hk-1"),
         ("include-all-proxies: true, use: [zeta], filter: 'p-`hk'", "p-us p-hk hk-1"),
         ("include-all: true, filter: 'hk`us'", "hk-1 q-hk p-hk us-1 q-us p-us"),
+        ("include-all-proxies: true, filter: 'hk`1$`-'", "Hk-2 hk-1 hk-1 hk-1 us-1 us-1"),
         (
             "include-all-proxies: true, filter: us, include-all-providers: true",
             "us-1 q-us p-us",

@@ -47,3 +47,9 @@ def test_transports(options, name):
 def test_compiled_configurations_carry_them():
     config = parse("listeners: [{name: a, type: socks, port: 1080}]")
     assert "mihomo_tproxy.inbound.inbound" in compile_config(config).modules
+
+
+def test_what_providers_bring_is_loaded_too():
+    config = parse(f"proxy-providers: {{a: {{type: inline, payload: [{VLESS}, tls: true}}]}}}}")
+    found = worker_modules(config, pickle.dumps(config))
+    assert {"mihomo_tproxy.outbound.vless", "mihomo_tproxy.transport.tls"} <= set(found)

@@ -111,6 +111,7 @@ def test_sub_rules_are_no_deeper_than_rules() -> None:
         ("rules: 5", "rules: expected a list, found '5'"),
         ("rules: [[]]", "rules[0]: expected a text, found a list"),
         ("sub-rules: []", "sub-rules: expected a mapping, found a list"),
+        ("sub-rules: {'': []}", "sub-rules: a list has an empty name"),
     ],
 )
 def test_shapes(text: str, says: str) -> None:
@@ -121,3 +122,10 @@ def test_what_comes_after_match_is_told() -> None:
     assert parse("rules: ['MATCH,DIRECT', 'DST-PORT,1,REJECT']").warnings == (
         "line 1: rules: MATCH decides everything: 1 after it never apply",
     )
+
+
+def test_an_empty_list_decides_nothing() -> None:
+    found = parse(
+        "sub-rules: {a: [], b: null}\nrules: ['SUB-RULE,(NETWORK,tcp),a', 'MATCH,DIRECT']"
+    )
+    assert [rule.targets() for rule in found.rules] == [(), ("DIRECT",)]

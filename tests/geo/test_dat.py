@@ -58,6 +58,7 @@ def test_lists_by_name():
     [
         domain(REGEX, "(unclosed"),
         domain(REGEX, "x" * 1001),
+        domain(REGEX, r"(a+)+\1$"),
         domain(FULL, "a..b"),
         domain(SUFFIX, ""),
         domain(SUFFIX, "*.x"),
@@ -167,6 +168,16 @@ def test_bounds(monkeypatch):
     monkeypatch.setattr(dat, "MAX_LIST_BYTES", 20)
     with pytest.raises(ValueError, match="larger than"):
         DatFile(SITES)
+
+
+def test_what_is_tried_one_by_one_is_bounded(monkeypatch):
+    monkeypatch.setattr(dat, "MAX_EXPRESSIONS", 1)
+    monkeypatch.setattr(dat, "MAX_KEYWORDS", 2)
+    items = [domain(REGEX, "^a"), domain(KEYWORD, "b"), domain(REGEX, "^c"), domain(KEYWORD, "d")]
+    domains, skipped = DatFile(entry("x", *items, domain(KEYWORD, "e"))).sites("x")
+    assert [each.pattern for each in domains.expressions] == ["^a"]
+    assert domains.keywords == ["b", "d"]
+    assert skipped == 2
 
 
 def test_verify():

@@ -80,8 +80,34 @@ def test_a_country_of_everything():
 
 
 def test_without_a_tree_of_ipv4():
-    content = write([("::/64", DE), ("2001:db8::/32", US)])
+    content = write([("2001:db8::/32", US)])
     assert ranges(content, "us") == of("2001:db8::/32")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "covers"), [("::/64", True), ("::/96", True), ("::8000:0:0/81", False)]
+)
+def test_a_record_that_covers_ipv4(tmp_path, prefix, covers):
+    content = write([(prefix, DE)])
+    path = tmp_path / "small.mmdb"
+    path.write_bytes(content)
+    with maxminddb.open_database(path, maxminddb.MODE_FILE) as oracle:
+        assert (oracle.get("10.0.0.1") is not None) == covers
+    assert ranges(content, "de") == of(prefix, *["0.0.0.0/0"][:covers])
+
+
+def test_what_stands_in_the_mapped_range_is_not_seen():
+    records = [("10.0.0.0/8", DE), ("::ffff:b00:0/104", US), ("2001:db8::/32", US)]
+    content = write(records, aliases=["2002::/16"])
+    assert ranges(content, "de") == of("10.0.0.0/8", "2002:a00::/24")
+    assert ranges(content, "us") == of("2001:db8::/32")
+    assert ranges(write([("::ffff:0:0/96", US), ("10.0.0.0/8", DE)]), "us") == []
+
+
+def test_neighbours_of_ipv4_are_no_part_of_it():
+    records = [("::fffe:ff00:0/104", DE), ("0.0.0.0/8", DE)]
+    found = ranges(write(records, aliases=["2002::/16"]), "de")
+    assert found == of("::fffe:ff00:0/104", "0.0.0.0/8", "2002::/24")
 
 
 def test_sing_and_meta():

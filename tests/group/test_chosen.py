@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from support.flows import metadata
@@ -13,7 +14,9 @@ from mihomo_tproxy.config.specs.base import ProxySpec
 from mihomo_tproxy.config.specs.group import GroupSpec, GroupType
 from mihomo_tproxy.model.enums import Verdict
 from mihomo_tproxy.model.group_state import GroupState
-from mihomo_tproxy.outbound.registry import OutboundRegistry
+
+if TYPE_CHECKING:
+    from mihomo_tproxy.outbound.registry import OutboundRegistry
 
 MEMBERS = ("REJECT", "DIRECT", "PASS", "no-udp", "REJECT-DROP")
 

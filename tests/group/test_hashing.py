@@ -36,9 +36,10 @@ def test_where_a_flow_goes():
 
 
 def test_the_paper_s_places():
-    # Computed with the reference code of arXiv:1406.2294, figure 1, in 64-bit C arithmetic.
+    """The code of arXiv:1406.2294, figure 1, compiled: the low end, the high end, and one place."""
     assert [jump(key, 1) for key in (0, 1, 2**64 - 1)] == [0, 0, 0]
-    assert [jump(key, 10) for key in (0, 1)] == [0, 6]
+    assert [jump(key, 10) for key in (0, 1, 2**64 - 1, 0xDEADBEEF)] == [0, 6, 9, 5]
+    assert [jump(key, 1000) for key in (0, 1, 2**64 - 1, 0xDEADBEEF)] == [0, 549, 313, 285]
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(1, 500))

@@ -10,6 +10,7 @@ from support.inbound import InboundRig
 from mihomo_tproxy.errors import ProtocolError, RemoteProtocolError
 from mihomo_tproxy.inbound.inbound import address_or_name
 from mihomo_tproxy.model.address import address_key
+from mihomo_tproxy.model.enums import InboundType, Network
 
 
 def connect4(port):
@@ -86,3 +87,13 @@ def test_any_host(text):
     assert bool(address) != bool(name)
     if address:
         address_key(address)
+
+
+def test_a_flow_knows_its_listener():
+    with InboundRig("mixed") as rig:
+        source = ("192.0.2.1", 5)
+        metadata = rig.inbound.metadata(
+            Network.TCP, InboundType.SOCKS5, source, "a.example", 80, b"me"
+        )
+        assert metadata.inbound_port == rig.proxy_address[1]
+        assert (metadata.inbound_name, metadata.inbound_user) == (rig.spec.name, "me")

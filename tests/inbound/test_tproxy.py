@@ -8,7 +8,7 @@ import struct
 import pytest
 from support.loopback import RelayRig, both_loops
 
-from mihomo_tproxy.inbound.tproxy import UdpListener, open_udp, original_destination
+from mihomo_tproxy.inbound.tproxy import UdpListener, dscp_of, open_udp, original_destination
 from mihomo_tproxy.net.sockopt import IP_RECVORIGDSTADDR, IPV6_RECVORIGDSTADDR
 
 
@@ -96,3 +96,35 @@ def test_kernel_tells_the_original_destination():
         rig.turn_until(lambda: bool(sink.got))
         assert sink.got[0][2] == ("127.3.4.5", port)
         listener.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "level", "option"),
+    [
+        (socket.AF_INET, "127.0.0.1", socket.IPPROTO_IP, socket.IP_TOS),
+        (socket.AF_INET6, "::1", socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
+    ],
+)
+def test_the_sink_is_told_the_dscp_if_it_is_wanted(family, host, level, option):
+    with RelayRig() as rig:
+        sock = open_udp(family, host, 0, transparent=False)
+        address = sock.getsockname()[:2]
+        sink = Sink()
+        listener = UdpListener(
+            rig.reactor, sock, sink, rig.tracker, lambda ancillary: ("192.0.2.1", 53)
+        )
+        listener.start()
+        client = rig.keep(socket.socket(family, socket.SOCK_DGRAM))
+        client.setsockopt(level, option, 46 << 2 | 1)
+        for wanted, told in ((False, 0), (True, 46), (False, 0)):
+            listener.want_dscp(wanted)
+            sink.got.clear()
+            client.sendto(b"x", address)
+            rig.turn_until(lambda: bool(sink.got))
+            assert sink.dscp == told
+        listener.close()
+
+
+def test_dscp_of_a_datagram_that_does_not_say():
+    assert dscp_of([(socket.IPPROTO_IP, IP_RECVORIGDSTADDR, bytes(16))]) == 0
+    assert dscp_of([]) == 0

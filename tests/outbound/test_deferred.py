@@ -19,10 +19,14 @@ from mihomo_tproxy.outbound import factory
 from mihomo_tproxy.outbound.deferred import Deferred
 from mihomo_tproxy.outbound.direct import Direct
 from mihomo_tproxy.outbound.http import Http
-from mihomo_tproxy.outbound.reject import Reject
 from mihomo_tproxy.outbound.registry import OutboundRegistry
+from mihomo_tproxy.outbound.reject import Reject
 
 WEB = HttpProxySpec("web", "http", server="192.0.2.1", port=1)
+
+
+def one_group(names: tuple[str, ...]) -> tuple[GroupSpec, ...]:
+    return (GroupSpec("g", GroupType.SELECT, names),)
 
 
 @pytest.fixture
@@ -57,11 +61,16 @@ def test_what_a_group_chose_is_built_before_the_first_flow(asked):
     with RelayRig() as rig:
         others = tuple(ProxySpec(f"p{number}", "direct") for number in range(100))
         names = tuple(spec.name for spec in others)
-        outbounds = built(rig, groups=(GroupSpec("g", GroupType.SELECT, names),), provided=others)
+        outbounds = built(rig, groups=one_group(names), provided=others)
         assert asked == ["p0"]
+        outbounds.regroup(GroupState({}, {}))
         outbounds.regroup(GroupState({"g": "p7"}, {}))
         assert asked == ["p0", "p7"]
         assert type(outbounds["g"].pick(metadata())) is Direct
+        asked.clear()
+        state = GroupState({"g": "p9"}, {})
+        built(rig, groups=one_group(names), provided=others, state=state)
+        assert asked == ["p9"]
 
 
 def test_what_cannot_be_built_rejects(monkeypatch):

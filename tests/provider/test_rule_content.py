@@ -59,7 +59,7 @@ def test_classical_lines() -> None:
     data = b"payload:\n- DOMAIN,a.example\n- x: 1\n- foo,a\n- ip-cidr,10.0.0.0/8,no-resolve,X\n"
     data += b"- MATCH\n"
     parsed = read_content(data, Behavior.CLASSICAL, Format.YAML)
-    assert parsed.content.lines == ("DOMAIN,a.example", "IP-CIDR,10.0.0.0/8,no-resolve")
+    assert parsed.content.lines == ("DOMAIN,a.example", "ip-cidr,10.0.0.0/8,no-resolve,X")
     assert (parsed.taken, parsed.skipped) == (2, 3)
     assert parsed.reason == "'foo,a': unknown rule kind 'FOO'"
 

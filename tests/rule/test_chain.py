@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from support.flows import Lists
+
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.rule.chain import chain, steered_constants
+from mihomo_tproxy.rule.context import RuleSetContent
 from mihomo_tproxy.rule.registry import parse_rule
 
 
@@ -46,3 +49,11 @@ def test_a_target_that_may_be_passed_over_ends_nothing() -> None:
     found = [(link.depends, link.always) for link in chain(rules, 0, {"group"})]
     both = fields.DST_PORT | fields.NETWORK
     assert found == [(fields.DST_PORT, False), (both, False), (both, True)]
+
+
+def test_a_rule_that_looks_at_nothing_need_not_match() -> None:
+    """A rule set inside a logic rule, whose content is not there yet."""
+    context = Lists({"later": RuleSetContent()})
+    lines = ("AND,((RULE-SET,later)),1", "NOT,((RULE-SET,later)),2", "MATCH,3")
+    found = chain([parse_rule(line, context) for line in lines])
+    assert [(link.rule.target, link.always) for link in found] == [("2", True)]

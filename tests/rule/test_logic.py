@@ -53,7 +53,6 @@ def test_resolves_when_it_comes_to_that() -> None:
         ("AND,(())", "unknown rule kind ''"),
         ("AND,((NETWORK,tcp),())", "unknown rule kind ''"),
         ("AND,((NETWORK,tcp)x(DST-PORT,80))", "not a list of conditions"),
-        ("AND,((NETWORK,tcp) (DST-PORT,80))", "not a list of conditions"),
         ("AND,((NETWORK,tcp),(DST-PORT,80)", "a ')' is missing"),
         ("AND,((NETWORK,tcp),(DST-PORT,80)))", "a '(' is missing"),
         ("AND,((NETWORK,tcp),(MATCH))", "MATCH cannot stand inside another rule"),

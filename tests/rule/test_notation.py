@@ -12,6 +12,7 @@ from mihomo_tproxy.rule.notation import split_conditions
     [
         ("((A,a))", ["A,a"]),
         (" ( ( A,a ) , (B,(b),c) ) ", ["A,a", "B,(b),c"]),
+        ("((A,a) (B,b))", ["A,a", "B,b"]),
         ("(())", [""]),
         ("((NOT,((A,a))))", ["NOT,((A,a))"]),
     ],
@@ -22,7 +23,7 @@ def test_splits(payload: str, conditions: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    ["", "A", "(A)", "()", "((A)", "((A)))", ")(", "((A)(B))", "((A),)", "x((A))", "((A))y"],
+    ["", "A", "(A)", "()", "((A)", "((A)))", ")(", "((A)x(B))", "x((A))", "((A))y"],
 )
 def test_refuses(payload: str) -> None:
     with pytest.raises(ValueError, match=r"missing|not a list"):

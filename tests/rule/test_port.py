@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from support.flows import metadata
 
-from mihomo_tproxy.model import fields
-from mihomo_tproxy.model.enums import InboundType, Network
-from mihomo_tproxy.model.metadata import RequestMetadata
 from mihomo_tproxy.rule.registry import parse_rule
 
 
@@ -18,13 +15,3 @@ def test_match() -> None:
     ]
     assert source.match(metadata(port=80, source_port=5))
     assert not source.match(metadata(port=5, source_port=80))
-
-
-def test_the_listeners_port() -> None:
-    flow = RequestMetadata(Network.TCP, InboundType.SOCKS5, "10.0.0.1", 7890, "192.0.2.1", 7890)
-    rule = parse_rule("IN-PORT,7890-7891,out")
-    assert rule.fields == fields.INBOUND
-    assert not rule.match(flow)
-    flow.inbound_port = 7891
-    assert rule.match(flow)
-    assert not rule.match(metadata(port=7890))

@@ -22,3 +22,15 @@ class GeoSpec:
     asn_url: str = _RELEASE + "GeoLite2-ASN.mmdb"
     needed: tuple[str, ...] = ()
     """Files that the rules name: a part of ("geoip", "geosite", "mmdb", "asn")."""
+    missing: tuple[str, ...] = ()
+    """Those of them that were absent, or no such file, when the configuration was read."""
+
+    def url(self, kind: str) -> str:
+        """Where a file comes from, one of "geoip", "geosite", "mmdb", "asn"."""
+        urls = {
+            "geoip": self.geoip_url,
+            "geosite": self.geosite_url,
+            "mmdb": self.mmdb_url,
+            "asn": self.asn_url,
+        }
+        return urls[kind]

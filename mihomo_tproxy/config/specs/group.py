@@ -56,4 +56,5 @@ class GroupSpec:
     @property
     def default(self) -> str:
         """The member taken while nothing chose another."""
-        return self.default_selected if self.default_selected in self.members else self.members[0]
+        wanted = self.default_selected
+        return wanted if wanted and wanted in self.members else self.members[0]

@@ -69,6 +69,10 @@ def convert_links(text: str, limit: int) -> Links:
             proxies.append(convert_link(line, names))
         except ValueError as error:
             skipped[_reason(scheme, error)] += 1
+    for proxy in proxies:
+        # mihomo leaves the name empty, and its users without one to pick.
+        if not proxy["name"]:
+            proxy["name"] = names.take(f"{proxy['server']}:{proxy['port']}")
     return Links(proxies, skipped)
 
 
@@ -81,8 +85,6 @@ def convert_link(link: str, names: Names) -> dict[str, Value]:
     if len(link) > MAX_LINK:
         raise ValueError(f"longer than {MAX_LINK} characters")
     proxy: dict[str, Value] = import_module(f"{__name__}.{module}").convert(link, names)
-    # mihomo leaves the name empty, and its users without one to pick.
-    proxy["name"] = proxy["name"] or f"{proxy['server']}:{proxy['port']}"
     return proxy
 
 

@@ -32,7 +32,8 @@ def test_schemes_in_either_case() -> None:
 
 
 def test_a_link_without_a_name() -> None:
-    assert names("trojan://p@a.test:1\ntrojan://p@b.test:1\n") == ["a.test:1", "-01"]
+    content = "trojan://p@a.test:1\ntrojan://p@b.test:1\nsocks5://a.test:1\n"
+    assert names(content) == ["a.test:1-01", "-01", "a.test:1"]
 
 
 def test_what_brings_nothing_is_counted_by_reason() -> None:

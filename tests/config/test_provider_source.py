@@ -1,0 +1,60 @@
+"""Keys that both kinds of provider have; `test_provider_entry` and others ask for each in use."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from mihomo_tproxy.config.provider_source import read_source, read_url, warn_shared_paths
+from mihomo_tproxy.config.report import Report
+from mihomo_tproxy.config.section import Section
+from mihomo_tproxy.config.specs.provider import ProviderSpec, Vehicle
+from mihomo_tproxy.config.yaml import load_text
+
+
+def section(text: str) -> Section:
+    document = load_text(f"p: {text}")
+    assert isinstance(document.value, dict)
+    return Section(Report(document, "/nonexistent"), "p", document.value["p"])
+
+
+def test_a_download() -> None:
+    url = "http://a.test/üx"
+    digest = hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
+    entry = section(f"{{url: '{url}', interval: -1, size-limit: 5, header: {{A: [b]}}}}")
+    assert read_source(entry, Vehicle.HTTP, "rules") == {
+        "vehicle": Vehicle.HTTP,
+        "path": f"/nonexistent/rules/{digest}",
+        "url": "http://a.test/%C3%BCx",
+        "interval_s": 0,
+        "proxy": "",
+        "size_limit": 5,
+        "headers": (("A", "b"),),
+    }
+    assert entry.report.problems == []
+
+
+def test_an_inline_one_is_nowhere() -> None:
+    source = read_source(section("{url: x, path: ../y}"), Vehicle.INLINE, "rules")
+    assert source["path"] == source["url"] == ""
+
+
+@pytest.mark.parametrize("url", ["ftp://a.test", "http://", "http:///x", "x", "http://a b"])
+def test_no_url(url: str) -> None:
+    entry = section(f"{{url: '{url}'}}")
+    assert read_url(entry, "url") == ""
+    (problem,) = entry.report.problems
+    assert "expected an http or https URL" in problem.message
+
+
+def test_paths_that_are_shared() -> None:
+    report = section("{}").report
+    specs = [
+        ProviderSpec("a", Vehicle.HTTP, "/x", "http://a"),
+        ProviderSpec("b", Vehicle.HTTP, "/x", "http://a"),
+        ProviderSpec("c", Vehicle.HTTP, "/x", "http://c"),
+        ProviderSpec("d", Vehicle.FILE, "/x"),
+    ]
+    warn_shared_paths(report, [("p", spec) for spec in specs])
+    assert report.warnings == ["line 1: p.path: the same file as that of 'a', other URL"]
