@@ -6,7 +6,7 @@ decided last is remembered here for processes that start.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.control import answer
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.specs.group import GroupSpec
     from mihomo_tproxy.keeping import Keeper
 
-MAX_ASKED = 64
+MAX_ASKED: Final = 64
 """Clients that wait for the keeper at a time."""
+CHECK_MS: Final = 5000
+CHECK_MOST_MS: Final = 30_000
+"""The longest a check may take; a client waits twice as long."""
 
 
 class Groups:
@@ -101,17 +104,20 @@ class Groups:
         """Have the keeper answer a client.
 
         Raises:
-            GatewayError: there is no keeper, or too many wait for it.
+            GatewayError: there is no keeper, or what is asked for makes no sense.
         """
-        if len(self._asked) >= MAX_ASKED:
-            self._asked.pop(next(iter(self._asked))).close()
-        self._last += 1
         name = str(request.get("name", ""))
         arguments: tuple[Any, ...] = (name,)
         if command == "check":
-            arguments = (name, str(request.get("url", "")), int(request.get("timeout", 5000)))
+            timeout = request.get("timeout", CHECK_MS)
+            if not isinstance(timeout, int) or not 0 < timeout <= CHECK_MOST_MS:
+                raise GatewayError(f"a check takes 1 to {CHECK_MOST_MS} ms, not {timeout!r}")
+            arguments = (name, str(request.get("url", "")), timeout)
+        self._last += 1
         if not keeper.tell(command, self._last, *arguments):
-            raise GatewayError("there is nothing to check or update in this configuration")
+            raise GatewayError("the process for checks and downloads does not run: see the log")
+        if len(self._asked) >= MAX_ASKED:
+            self.answer(next(iter(self._asked)), {"error": "too many wait for an answer"})
         self._asked[self._last] = client
 
     def answer(self, number: int, result: dict[str, Any]) -> None:
@@ -119,6 +125,11 @@ class Groups:
         client = self._asked.pop(number, None)
         if client is not None:
             answer(client, result)
+
+    def abandon(self) -> None:
+        """Nobody who waits for the keeper will be answered: it is gone."""
+        for number in list(self._asked):
+            self.answer(number, {"error": "the process for checks and downloads died: see the log"})
 
     def _describe(self, spec: GroupSpec) -> dict[str, Any]:
         now = self.state.now.get(spec.name)

@@ -80,14 +80,15 @@ class Keeper:
             self._lose()
         return message
 
-    def reap(self) -> None:
-        """Notice its death."""
+    def reap(self) -> bool:
+        """Notice its death; whether it died."""
         if not self.pid:
-            return
+            return False
         done, _status = os.waitpid(self.pid, os.WNOHANG)
         if done:
             log.error("the keeper died")
             self._forget()
+        return bool(done)
 
     def due(self) -> bool:
         """Whether it is not there, and may be started again."""

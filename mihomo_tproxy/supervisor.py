@@ -230,7 +230,8 @@ class Supervisor:
             for descriptor in ready:
                 self._workers.listen(descriptor)
             self._workers.revive()
-            self._keeper.reap()
+            if self._keeper.reap():
+                self._groups.abandon()
             if self._keeper.control is not None and self._keeper.control.fileno() in ready:
                 self._hear_keeper()
             if self._control.fileno() in ready:
@@ -449,6 +450,7 @@ class Supervisor:
             {
                 "pid": os.getpid(),
                 "config": self._config,
+                "home": self._home,
                 "mark": self._marking.mark,
                 "table": self._marking.table,
                 "started": self._started,

@@ -23,6 +23,8 @@ from mihomo_tproxy.config.specs.group import GroupSpec, GroupType, Strategy
 from mihomo_tproxy.model.status import status_ranges
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mihomo_tproxy.config.proxy_providers import ProxyProviders
     from mihomo_tproxy.config.report import Report
     from mihomo_tproxy.config.specs.base import ProxySpec
@@ -33,6 +35,8 @@ DEFAULT_URL: Final = "https://www.gstatic.com/generate_204"
 DEFAULT_INTERVAL_S: Final = 300
 DEFAULT_TIMEOUT_MS: Final = 5000
 DEFAULT_MAX_FAILED: Final = 5
+SHOWN: Final = 5
+"""Names in one warning."""
 EMPTY: Final = "COMPATIBLE"
 """The only member of a group that has none."""
 
@@ -47,16 +51,22 @@ _ONLY_FOR: Final = {
 
 
 def parse_groups(
-    section: Section, proxies: tuple[ProxySpec, ...], providers: ProxyProviders
+    section: Section,
+    proxies: tuple[ProxySpec, ...],
+    providers: ProxyProviders,
+    left_out: Collection[str] = (),
 ) -> tuple[GroupSpec, ...]:
-    """The groups of the top-level section, and GLOBAL; what is wrong is reported."""
+    """The groups of the top-level section, and GLOBAL; what is wrong is reported.
+
+    `left_out`: proxies of the file that this version does not have; groups go without them.
+    """
     entries = list(section.values("proxy-groups"))
     named: dict[str, str] = {}
     for _, value in entries:
         if isinstance(value, dict):
             name, kind = (scalar_text(value.get(key)) or "" for key in ("name", "type"))
             named.setdefault(name, kind)
-    reader = _Reader(proxies, providers, named)
+    reader = _Reader(proxies, providers, named, left_out)
     specs = [reader.read(section.report, path, value) for path, value in entries]
     if "GLOBAL" not in named:
         members = ["DIRECT", "REJECT", *(proxy.name for proxy in proxies)]
@@ -69,8 +79,13 @@ class _Reader:
     """Reads entries, with what it takes to find their members."""
 
     def __init__(
-        self, proxies: tuple[ProxySpec, ...], providers: ProxyProviders, groups: dict[str, str]
+        self,
+        proxies: tuple[ProxySpec, ...],
+        providers: ProxyProviders,
+        groups: dict[str, str],
+        left_out: Collection[str],
     ) -> None:
+        self._left_out = left_out
         self._file = [proxy.name for proxy in proxies if proxy.name]
         self._fallbacks = {*BUILT_IN_TYPES, *self._file}
         self._outbounds = {*self._fallbacks, *groups} - {""}
@@ -91,13 +106,14 @@ class _Reader:
         used = self._used(section, every=every_provider)
         fields = _checks(section, kind, used)
         fields |= _choice(section, kind)
-        named = self._named(section)
+        named, dropped = self._named(section)
         if not (every_proxy or every_provider or section.take("proxies") or section.take("use")):
             section.report.problem(section.path, "no members: `proxies` or `use` is missing")
         every = self._file if every_proxy else ()
         sources = Sources(named, every, [provider.members for provider in used])
         members = settle(sources, _filters(section), self._types)
-        fallback = self._fallback(section)
+        lost = not members and bool(dropped or (every_proxy and self._left_out))
+        fallback = self._fallback(section, lost=lost)
         for key in ("interface-name", "routing-mark"):
             if section.take(key) is not None:
                 section.report.warning(
@@ -150,25 +166,43 @@ class _Reader:
                 section.report.problem(path, f"there is no proxy provider {name!r}{near}")
         return [self._providers[name] for name in sorted(self._providers)] if every else found
 
-    def _named(self, section: Section) -> list[str]:
-        """`proxies`, as far as they exist."""
-        named = []
+    def _named(self, section: Section) -> tuple[list[str], list[str]]:
+        """`proxies`: those that exist, and those that are left out."""
+        named: list[str] = []
+        dropped: list[str] = []
         for path, name in section.texts("proxies"):
             if name in self._outbounds:
                 named.append(name)
+            elif name in self._left_out:
+                dropped.append(name)
             else:
                 near = did_you_mean(name, sorted(self._outbounds))
                 section.report.problem(path, f"there is no proxy or group {name!r}{near}")
-        return named
+        if dropped:
+            section.report.warning(section.path, _without(dropped))
+        return named, dropped
 
-    def _fallback(self, section: Section) -> str:
-        """Who stands in where there are no members: no group, as in mihomo."""
-        name = section.text("empty-fallback") or EMPTY
+    def _fallback(self, section: Section, *, lost: bool) -> str:
+        """Who stands in where there are no members: no group, as in mihomo.
+
+        `lost`: there would be members if this version had them all; DIRECT is not what was meant.
+        """
+        name = section.text("empty-fallback") or ("REJECT" if lost else EMPTY)
+        if name in self._left_out:
+            name = "REJECT"
+        if lost:
+            section.report.warning(section.path, f"no member is left: {name} stands in")
         if name in self._fallbacks:
             return name
         near = did_you_mean(name, sorted(self._fallbacks))
         section.problem("empty-fallback", f"there is no proxy {name!r}{near}")
         return EMPTY
+
+
+def _without(dropped: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in dropped[:SHOWN])
+    more = f" and {len(dropped) - SHOWN} more" if len(dropped) > SHOWN else ""
+    return f"goes without what is left out: {shown}{more}"
 
 
 def _included(section: Section) -> tuple[bool, bool]:

@@ -7,6 +7,7 @@ listeners:
   - {name: guests, type: socks, port: 1080, listen: 0.0.0.0, users: [], proxy: DIRECT}
 inbound: {mixed: {listen: "0.0.0.0:7890", udp: true}}
 
+An entry of `listeners` that asks for what this version does not have is left out with a warning.
 Invariant: no two of the listeners that come out of here want the same address.
 """
 
@@ -22,9 +23,8 @@ from mihomo_tproxy.config.specs.listener import ListenerSpec, ListenerType
 from mihomo_tproxy.model.address import address_key, address_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from mihomo_tproxy.config.report import Report
+    from mihomo_tproxy.config.rules import Targets
     from mihomo_tproxy.config.yaml import Value
 
 ANY_V4: Final = "0.0.0.0"  # noqa: S104 - what the file asks for
@@ -57,7 +57,7 @@ _WORDS: Final = [str(kind) for kind in ListenerType]
 
 
 def parse_listeners(
-    section: Section, targets: Collection[str], *, allow_lan: bool, bind_address: str
+    section: Section, targets: Targets, *, allow_lan: bool, bind_address: str
 ) -> tuple[ListenerSpec, ...]:
     """Every listener of the top-level section, each with a proxy of `targets` or none; what is
     wrong is reported."""
@@ -68,7 +68,10 @@ def parse_listeners(
             section.report.problem(path, f"expected a mapping, found {describe(value)}")
             continue
         entry = Section(section.report, path, value)
+        before = len(section.report.problems)
         specs = _parse_entry(entry, targets)
+        if section.report.leave_out(scalar_text(value.get("name")) or "", before):
+            continue
         if specs and specs[0].name in names:
             section.report.problem(path, f"the name {specs[0].name!r} is already taken")
         names.update(spec.name for spec in specs)
@@ -95,7 +98,7 @@ def _port_keys(section: Section, *, allow_lan: bool, bind_address: str) -> list[
     return found
 
 
-def _parse_entry(section: Section, targets: Collection[str]) -> list[ListenerSpec]:
+def _parse_entry(section: Section, targets: Targets) -> list[ListenerSpec]:
     """One entry of `listeners`: a listener for each of its ports."""
     name, kind = section.text("name"), _kind(section)
     if not name:
@@ -103,20 +106,25 @@ def _parse_entry(section: Section, targets: Collection[str]) -> list[ListenerSpe
     ports = parse_ports(section)
     hosts = _hosts(section, "listen", section.text("listen", ANY_V4) or ANY_V4)
     proxy = section.text("proxy")
-    if proxy and proxy not in targets:
-        section.problem("proxy", f"there is no proxy {proxy!r}{did_you_mean(proxy, targets)}")
+    if proxy in targets.left_out:
+        section.lack("proxy", f"its proxy {proxy!r} is left out")
+    elif proxy and proxy not in targets.names:
+        near = did_you_mean(proxy, targets.names)
+        section.problem("proxy", f"there is no proxy {proxy!r}{near}")
     elif proxy and kind is ListenerType.TPROXY:
-        section.problem("proxy", "not supported for listeners of type tproxy by this version")
+        section.lack("proxy", "not supported for listeners of type tproxy by this version")
     if section.text("rule"):
-        section.problem("rule", "sub-rules are not supported by this version")
+        section.lack("rule", "sub-rules are not supported by this version")
     mark = section.integer("routing-mark", 0, 0, MAX_MARK)
     users = _users(section, kind)
     udp = section.boolean("udp", True) if kind in _WITH_UDP else False
     if kind in _WITH_USERS:
         for key in [key for key in _TLS_KEYS if section.take(key)]:
-            section.problem(key, "TLS towards clients is not supported by this version")
+            section.lack(key, "TLS towards clients is not supported by this version")
+    if kind is None:
+        return []
     section.warn_unknown()
-    if kind is None or not hosts:
+    if not hosts:
         return []
     return [
         ListenerSpec(section.path, name, kind, hosts, port, udp, users, users is None, proxy, mark)
@@ -135,7 +143,7 @@ def _kind(section: Section) -> ListenerType | None:
     if not text:
         section.report.problem(section.path, "'type' is missing")
     elif text in OTHER_TYPES:
-        section.problem("type", f"listeners of type {text!r} are not supported by this version")
+        section.lack("type", f"listeners of type {text!r} are not supported by this version")
     else:
         near = did_you_mean(text, [*_WORDS, *sorted(OTHER_TYPES)])
         section.problem("type", f"unknown listener type {text!r}{near}")

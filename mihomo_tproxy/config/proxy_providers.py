@@ -136,9 +136,14 @@ class _Reader:
         where = self._section.where("payload")
         listed = take_entries(self._entry.payload)
         brought = Brought()
+        empty = True
         for place, entry in select_entries(listed.entries, self._entry.parsing):
-            brought.proxies.append(parse_proxy(self._report, f"{where}[{place}]", entry))
-        if not brought.proxies:
+            empty = False
+            before = len(self._report.problems)
+            spec = parse_proxy(self._report, f"{where}[{place}]", entry)
+            if not self._report.leave_out(spec.name, before):
+                brought.proxies.append(spec)
+        if empty:
             self._report.problem(where, "there is no proxy in it, or the filters leave none")
         return brought
 

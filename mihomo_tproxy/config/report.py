@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.yaml import Document
 
 
+class Lack(Problem):
+    """A problem that is ours: the file is right, and asks for what this version does not have."""
+
+
 class Report:
     """Collects problems and warnings of one document; paths are the file's own words."""
 
@@ -28,6 +32,25 @@ class Report:
     def problem(self, path: str, message: str) -> None:
         """The file cannot be used because of this."""
         self.problems.append(Problem(path, message, self._document.line(path)))
+
+    def lack(self, path: str, message: str) -> None:
+        """The file asks for what this version does not have: a problem, unless the reader of the
+        entry leaves the whole entry out (`leave_out`)."""
+        self.problems.append(Lack(path, message, self._document.line(path)))
+
+    def leave_out(self, name: str, since: int) -> str:
+        """Turns lacks into a warning that the entry of this name is left out; the reason.
+
+        Counted are those reported since there were so many problems; "" if there are none, or
+        anything else is wrong as well.
+        """
+        found = self.problems[since:]
+        if not found or not all(isinstance(problem, Lack) for problem in found):
+            return ""
+        del self.problems[since:]
+        reason = "; ".join(dict.fromkeys(problem.message for problem in found))
+        self.warning(found[0].path, f"{name!r} is left out: {reason}")
+        return reason
 
     def warning(self, path: str, message: str) -> None:
         """The file can be used, but the user should know."""

@@ -6,7 +6,7 @@ that a rule can decide for is an outbound of the file or a built-in one; a SUB-R
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.config.report import did_you_mean
 from mihomo_tproxy.config.section import Section, describe, scalar_text
@@ -14,7 +14,7 @@ from mihomo_tproxy.rule.registry import MAX_DEPTH, parse_rule
 from mihomo_tproxy.rule.sub_rule import SubRule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from mihomo_tproxy.config.context import Context
     from mihomo_tproxy.model.interfaces import Rule
@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 _OPTIONS: Final = ("no-resolve", "src")
 
 
-def parse_rules(section: Section, targets: Collection[str], context: Context) -> tuple[Rule, ...]:
+class Targets(NamedTuple):
+    """Where rules can lead to."""
+
+    names: Collection[str]
+    """Of all outbounds."""
+    left_out: Mapping[str, str]
+    """Name -> why there is no such outbound here."""
+
+
+def parse_rules(section: Section, targets: Targets, context: Context) -> tuple[Rule, ...]:
     """The rules of the top-level section; what is wrong is reported.
 
     Args:
-        targets: the names of all outbounds.
+        targets: where they can lead to.
         context: where rules find their lists; `sub-rules` are put there.
     """
     _SubRules(section, targets, context).parse()
@@ -38,7 +47,7 @@ def parse_rules(section: Section, targets: Collection[str], context: Context) ->
 class _SubRules:
     """The lists of `sub-rules`, in the order that their mention of each other demands."""
 
-    def __init__(self, section: Section, targets: Collection[str], context: Context) -> None:
+    def __init__(self, section: Section, targets: Targets, context: Context) -> None:
         self._lists = Section(section.report, "sub-rules", section.take("sub-rules"))
         self._targets = targets
         self._context = context
@@ -75,9 +84,7 @@ def _named_list(line: str) -> str:
     return rest.rpartition(",")[2].strip() if kind.strip().upper() == "SUB-RULE" else ""
 
 
-def _parse_list(
-    section: Section, key: str, targets: Collection[str], context: Context
-) -> tuple[Rule, ...]:
+def _parse_list(section: Section, key: str, targets: Targets, context: Context) -> tuple[Rule, ...]:
     rules: list[Rule] = []
     for place, line in _lines(section, key):
         try:
@@ -85,7 +92,7 @@ def _parse_list(
         except ValueError as error:
             section.problem(f"{key}[{place}]", str(error))
             continue
-        if rule.target not in targets and not isinstance(rule, SubRule):
+        if rule.target not in targets.names and not isinstance(rule, SubRule):
             section.problem(f"{key}[{place}]", _missing(rule.target, targets))
         rules.append(rule)
     return tuple(rules)
@@ -106,10 +113,12 @@ def _lines(section: Section, key: str, *, silent: bool = False) -> Iterator[tupl
             section.problem(f"{key}[{place}]", f"expected a text, found {describe(item)}")
 
 
-def _missing(target: str, targets: Collection[str]) -> str:
+def _missing(target: str, targets: Targets) -> str:
+    if target in targets.left_out:
+        return f"target {target!r} is left out: {targets.left_out[target]}"
     if target in _OPTIONS:
         return f"the target is missing: {target!r} is an option"
-    return f"target {target!r} not found{did_you_mean(target, sorted(targets))}"
+    return f"target {target!r} not found{did_you_mean(target, sorted(targets.names))}"
 
 
 def _warn_unreachable(section: Section, rules: tuple[Rule, ...]) -> None:

@@ -51,6 +51,10 @@ class Section:
         """Reports a problem of one key."""
         self.report.problem(self.where(key), message)
 
+    def lack(self, key: str, message: str) -> None:
+        """Reports that one key asks for what this version does not have."""
+        self.report.lack(self.where(key), message)
+
     def take(self, key: str) -> Value:
         """The raw value of a key, None when absent."""
         self._known.add(key)

@@ -23,7 +23,7 @@ from mihomo_tproxy.config.proxies.common import MAX_MARK, parse_interface
 from mihomo_tproxy.config.proxy_providers import parse_proxy_providers
 from mihomo_tproxy.config.report import Report
 from mihomo_tproxy.config.rule_providers import parse_rule_providers
-from mihomo_tproxy.config.rules import parse_rules
+from mihomo_tproxy.config.rules import Targets, parse_rules
 from mihomo_tproxy.config.schema import Config, LogLevel
 from mihomo_tproxy.config.section import Section, describe
 from mihomo_tproxy.errors import ConfigError, Problem
@@ -72,15 +72,16 @@ def parse_document(document: Document, home: str = "") -> Config:
 
 
 def _parse(report: Report, section: Section) -> Config:
-    proxies = parse_proxies(section)
-    providers = parse_proxy_providers(section, proxies)
-    groups = parse_groups(section, proxies, providers)
-    provided = check_chains(section.report, proxies, groups, providers.proxies)
+    written = parse_proxies(section)
+    proxies, left_out = written.kept, written.left_out
+    providers = parse_proxy_providers(section, written.written)
+    groups = parse_groups(section, proxies, providers, left_out)
+    provided = check_chains(section.report, written.written, groups, providers.proxies)
     geo = parse_geo(section)
     geo_data = GeoData(report.home, geo)
     rule_providers = parse_rule_providers(section)
     named = [*(proxy.name for proxy in proxies), *(group.name for group in groups)]
-    targets = dict.fromkeys([*BUILT_IN, *named])
+    targets = Targets(dict.fromkeys([*BUILT_IN, *named]), left_out)
     rules = parse_rules(section, targets, Context(geo_data, rule_providers))
     for warning in geo_data.warnings:
         report.general_warning(warning)

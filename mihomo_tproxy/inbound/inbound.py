@@ -20,11 +20,13 @@ from mihomo_tproxy.inbound.socks import Socks4Handshake, Socks5Handshake
 from mihomo_tproxy.model.address import address_key, address_text
 from mihomo_tproxy.model.metadata import RequestMetadata
 from mihomo_tproxy.net.sockopt import cause_of
+from mihomo_tproxy.tunnel.tunnel import first_address
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.specs.listener import AccessSpec, ListenerSpec
     from mihomo_tproxy.model.enums import InboundType, Network
     from mihomo_tproxy.net.relay import RelayContext
+    from mihomo_tproxy.net.resolve import Resolved
     from mihomo_tproxy.net.sockopt import SocketAddress
     from mihomo_tproxy.tunnel.tunnel import Tunnel
 
@@ -62,6 +64,7 @@ class Inbound(Acceptor):
         """Ask this of clients that come from now on."""
         self.context = context
         self.name = spec.name
+        self._port = spec.port
         self.gate = Gate(spec, access)
         self.udp = spec.udp
         self._proxy = spec.proxy
@@ -120,15 +123,23 @@ class Inbound(Acceptor):
     ) -> RequestMetadata:
         """A flow that a client asked for, to a name or an address.
 
+        What `hosts` says of a name holds before any rule is asked: another name takes its place,
+        an address is known without `resolve`.
+
         Raises:
             RemoteProtocolError: the host is no name that could be asked for.
         """
         address, name = address_or_name(host)
+        fixed: Resolved = ()
+        if name:
+            name, fixed = self.tunnel.resolver.in_hosts(name)
+            address = first_address(fixed)
         metadata = RequestMetadata(network, kind, source[0], source[1], address, port, name)
         metadata.inbound_name = self.name
         metadata.inbound_port = self._port
         metadata.inbound_user = user.decode("utf-8", "replace")
         metadata.proxy = self._proxy
+        metadata.fixed = bool(fixed)
         return metadata
 
 

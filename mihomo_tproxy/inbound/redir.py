@@ -57,11 +57,13 @@ class RedirListener(Acceptor):
         self._destination_of = destination_of
         self._guard = LoopGuard(sock)
         self._name = spec.name
+        self._port = spec.port
         self._proxy = spec.proxy
 
     def configure(self, context: RelayContext, spec: ListenerSpec, access: AccessSpec) -> None:
         """Take this for clients that come from now on; everybody may come."""
         self._name = spec.name
+        self._port = spec.port
         self._proxy = spec.proxy
 
     def take(self, client: SocketType, source: SocketAddress) -> None:
@@ -83,6 +85,7 @@ class RedirListener(Acceptor):
             destination[1],
         )
         metadata.inbound_name = self._name
+        metadata.inbound_port = self._port
         metadata.inbound_user = ""
         metadata.proxy = self._proxy
         self._tunnel.handle_request(client, metadata, None)

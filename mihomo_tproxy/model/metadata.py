@@ -44,6 +44,8 @@ class Metadata:
     """The program of this host that opened the flow; "" while unknown, or another host's."""
     resolved: str | None = None
     """What the host resolved to: "" to nothing; None while nobody asked."""
+    fixed: bool = False
+    """Whether `hosts` gives the host this destination: a proxy is told that instead of the host."""
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class RequestMetadata(Metadata):
 
     __slots__ = (
         "dscp",
+        "fixed",
         "inbound_name",
         "inbound_port",
         "inbound_user",
@@ -120,6 +123,7 @@ class RequestMetadata(Metadata):
         self.inbound_port = self.dscp = 0
         self.uid = -1
         self.resolved = None
+        self.fixed = False
 
 
 class Decision(NamedTuple):

@@ -37,6 +37,9 @@ class Resolver(Protocol):
     def resolve(self, host: str, done: Callable[[Resolved], object]) -> None:
         """Call `done` with the host's addresses: at once if they are known, () on failure."""
 
+    def in_hosts(self, host: str) -> tuple[str, Resolved]:
+        """What `hosts` makes of a name: itself or whom it stands for, and fixed addresses."""
+
 
 class SystemResolver:
     """The system's resolver with a cache; lives on one event loop."""
@@ -59,7 +62,7 @@ class SystemResolver:
         if is_literal(host):
             done((host,))
             return
-        name, addresses = self._from_hosts(host)
+        name, addresses = self.in_hosts(host)
         if not addresses:
             kept = self._cache.get(name)
             if kept is None or kept[0] <= self._clock():
@@ -68,13 +71,7 @@ class SystemResolver:
             addresses = kept[1]
         done(addresses)
 
-    def close(self) -> None:
-        """Let go of questions under way; nobody is called any more."""
-        self._waiting.clear()
-        for task in self._tasks:
-            task.cancel()
-
-    def _from_hosts(self, host: str) -> tuple[str, Resolved]:
+    def in_hosts(self, host: str) -> tuple[str, Resolved]:
         """The name to ask for after aliases, and the addresses if `hosts` has them."""
         name = host.lower().rstrip(".")
         for _ in range(ALIAS_LIMIT):
@@ -85,6 +82,12 @@ class SystemResolver:
                 return name, tuple(entry.addresses)
             name = entry.alias
         return name, ()
+
+    def close(self) -> None:
+        """Let go of questions under way; nobody is called any more."""
+        self._waiting.clear()
+        for task in self._tasks:
+            task.cancel()
 
     def _ask(self, name: str, done: Callable[[Resolved], object]) -> None:
         waiting = self._waiting.get(name)

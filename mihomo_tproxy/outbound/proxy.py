@@ -60,7 +60,9 @@ class ProxyOutbound(Leaf):
         self, client: SocketType, metadata: Metadata, answer: Answer | None = None
     ) -> None:
         """Take an accepted client over, whatever happens; failures are counted, not raised."""
-        host = metadata.host or metadata.destination
+        host = metadata.host
+        if metadata.fixed or not host:
+            host = metadata.destination
         try:
             route = self.route(host, metadata.destination_port)
         except LocalProtocolError as error:

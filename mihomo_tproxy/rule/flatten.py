@@ -100,7 +100,7 @@ class Builder:
             self._domains.add(NAME, rule.domain, rank)
         elif isinstance(rule, AddressRule):
             self._add_address(rank, rule)
-        elif isinstance(rule, Port):
+        elif isinstance(rule, Port) and rule.fields != fields.INBOUND:
             ports = self._ports if rule.fields == fields.DST_PORT else self._source_ports
             ports.extend((first, last, rank) for first, last in rule.ranges)
         elif isinstance(rule, DomainKeyword):

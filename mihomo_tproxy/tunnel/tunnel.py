@@ -122,7 +122,7 @@ class Tunnel:
 
         def on_resolved(addresses: Resolved) -> None:
             self._waiting -= 1
-            metadata.resolved = _first(addresses)
+            metadata.resolved = first_address(addresses)
             done()
 
         self._waiting += 1
@@ -149,16 +149,24 @@ class Tunnel:
         outbounds = self.outbounds
         decision = engine.match(metadata)
         target = outbounds.get(decision.target)
-        if target is None or not _usable(target, metadata):
+        outbound = target.pick(metadata) if target is not None else None
+        wavers = False
+        if target is None or outbound is None or not _usable(target, outbound, metadata):
 
             def usable(name: str) -> bool:
+                nonlocal wavers
                 other = outbounds.get(name)
-                return other is not None and _usable(other, metadata)
+                if other is None:
+                    return False
+                pick = other.pick(metadata)
+                # What a group passes on for one flow it may take for the next.
+                wavers = wavers or (pick.passes and pick is not other)
+                return _usable(other, pick, metadata)
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
             outbound = target.pick(metadata) if target is not None else None
-        verdict = target.verdict if target is not None else Verdict.UNKNOWN
+        verdict = target.verdict if target is not None and not wavers else Verdict.UNKNOWN
         return outbound, verdict, decision.depends
 
     def _decide(self, metadata: Metadata) -> Outbound | None:
@@ -175,12 +183,11 @@ class Tunnel:
         return outbound
 
 
-def _usable(outbound: Outbound, metadata: Metadata) -> bool:
-    if metadata.network is not _TCP and not outbound.udp:
-        return False
-    return not outbound.passes
+def _usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
+    # A group may be deaf to datagrams that its pick would take (`disable-udp`).
+    return not outbound.passes and (metadata.network is _TCP or target.udp)
 
 
-def _first(addresses: Resolved) -> str:
+def first_address(addresses: Resolved) -> str:
     """The address that the rules see, as mihomo's: one of IPv4 if there is any; "" for none."""
     return next((each for each in addresses if ":" not in each), addresses[0] if addresses else "")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from support.refusing import complaints
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.listeners import MAX_PORTS
 from mihomo_tproxy.config.specs.listener import ListenerSpec, ListenerType
-from mihomo_tproxy.errors import ConfigError
 
 ANY = ("0.0.0.0", "::")
 LOOPBACK = ("127.0.0.1", "::1")
 
 
 def errors(text: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        parse(text)
-    return [str(problem) for problem in caught.value.problems]
+    return [str(problem) for problem in complaints(text)]
 
 
 def listeners(text: str) -> tuple[ListenerSpec, ...]:

@@ -136,8 +136,8 @@ def test_one_file_for_two_downloads(home: str) -> None:
         ("proxy-providers: {default: {type: file, path: x}}", "the name 'default'"),
         ("proxy-providers: {x: {type: inline}}", "there is no proxy in it"),
         (
-            "proxy-providers: {x: {type: inline, payload: [{name: a, type: tuic}]}}",
-            "proxy-providers.x.payload[0]: type 'tuic' is not supported",
+            "proxy-providers: {x: {type: inline, payload: [{name: a, type: tuc}]}}",
+            "proxy-providers.x.payload[0]: unknown type 'tuc', did you mean 'tuic'?",
         ),
     ],
 )

@@ -114,7 +114,7 @@ def test_every_problem_at_once_in_file_order() -> None:
 mode: foo
 tproxy-port: 70000
 proxies:
-  - {name: s, type: snell}
+  - {name: s, type: snel}
   - name: d
     type: direct
     interface-name: an-interface-name-too-long
@@ -136,7 +136,7 @@ gateway:
         == """\
 line 1: mode: expected one of rule, global, direct, found 'foo'
 line 2: tproxy-port: 70000 is out of range, 0 to 65535 is allowed
-line 4: proxies[0]: type 'snell' is not supported by this version
+line 4: proxies[0]: unknown type 'snel', did you mean 'snell'?
 line 7: proxies[1].interface-name: not an interface name: 'an-interface-name-too-long' \
 (longer than 15 bytes)
 line 9: rules[0]: unknown rule kind 'DOMAIN-SUFIX', did you mean 'DOMAIN-SUFFIX'?

@@ -66,6 +66,7 @@ def test_there_and_back(loop_factory):
         assert client.receive() == (b"pong", server.getsockname())
         (asked,) = rig.engine.asked
         assert (asked.network, asked.inbound, asked.inbound_name) == ("udp", "Socks5", "test-in")
+        assert (asked.source, asked.source_port) == client.sock.getsockname()
         assert (rig.tracker.datagrams_up, rig.tracker.datagrams_down) == (1, 1)
         assert rig.tracker.udp_live == 1
 

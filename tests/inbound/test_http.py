@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from support.inbound import InboundRig
+from support.inbound import PORT, InboundRig
 from support.loopback import both_loops
 
 from mihomo_tproxy.config.specs.listener import AccessSpec
@@ -41,6 +41,7 @@ def test_connect(loop_factory):
         rig.expect(client, b"pong")
         (asked,) = rig.engine.asked
         assert (asked.network, asked.inbound, asked.inbound_name) == ("tcp", "HTTPS", "test-in")
+        assert asked.inbound_port == PORT
         assert (asked.destination, asked.host) == ("127.0.0.1", "")
 
 

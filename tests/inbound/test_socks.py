@@ -9,8 +9,10 @@ import pytest
 from support.inbound import InboundRig
 from support.loopback import both_loops
 
+from mihomo_tproxy.config.schema import HostEntry
 from mihomo_tproxy.config.specs.listener import AccessSpec
 from mihomo_tproxy.inbound.handshake import HANDSHAKE_S
+from mihomo_tproxy.net.resolve import SystemResolver
 
 GREETING = b"\x05\x01\x00"
 WITH_PASSWORD = b"\x05\x02\x00\x02"
@@ -150,6 +152,21 @@ def test_socks5_passwords():
         rig.accept()
         rig.expect(client, b"\x05\x02\x01\x00" + GRANTED5)
         assert rig.tracker.errors == {"socks5-auth-failed": 1, "socks5-no-method": 1}
+
+
+def test_what_hosts_say_comes_before_the_rules():
+    hosts = {"fixed.test": HostEntry(("127.0.0.1",)), "alias.test": HostEntry(alias="localhost")}
+    with InboundRig("socks") as rig:
+        rig.tunnel.resolver = SystemResolver(rig.loop, hosts)
+        for name, host, destination in (
+            (b"Fixed.test", "fixed.test", "127.0.0.1"),
+            (b"alias.test", "localhost", ""),
+        ):
+            rig.client(GREETING + connect5(rig.port, b"\3" + bytes([len(name)]) + name))
+            rig.accept()
+            asked = rig.engine.asked.pop()
+            assert (asked.host, asked.destination) == (host, destination)
+            assert asked.fixed == bool(destination)
 
 
 def test_socks4():

@@ -78,6 +78,19 @@ def test_an_alias_is_asked_for_by_its_target(made):
     assert made[1].asked == ["a.test"]
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("Fixed.test.", ("fixed.test", ("192.0.2.9",))),
+        ("alias.test", ("a.test", ())),
+        ("other.test", ("other.test", ())),
+    ],
+)
+def test_what_hosts_say_is_known_without_asking(made, name, known):
+    assert made[0].in_hosts(name) == known
+    assert made[1].asked == []
+
+
 def test_answers_are_kept_for_a_while(made):
     for _ in range(3):
         assert ask(made, "a.test") == ("192.0.2.1", "2001:db8::1")

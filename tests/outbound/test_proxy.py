@@ -59,15 +59,18 @@ def test_a_route_goes_through_the_carrier_first():
         assert route.layers[0] is not again.layers[0]
 
 
-def test_the_server_hears_the_name_where_there_is_one():
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_server_hears_the_name_unless_hosts_fixes_its_address(fixed):
     with RelayRig() as rig:
         client, ours = socket.socketpair()
         rig.keep(client)
-        toy(rig).open_tcp(ours, metadata("192.0.2.7", 80, host="name.test"))
+        flow = metadata("192.0.2.7", 80, host="name.test")
+        flow.fixed = fixed
+        toy(rig).open_tcp(ours, flow)
         proxy = accept(rig)
         assert receive(rig, proxy, 6) == b"hello\n"
         proxy.sendall(b"welcome\n")
-        assert receive(rig, proxy, 13) == b"name.test 80\n"
+        assert receive(rig, proxy, 13) == (b"192.0.2.7 80\n" if fixed else b"name.test 80\n")
 
 
 @pytest.mark.parametrize(

@@ -50,4 +50,4 @@ def parsed(
     document = load_text(f"{proxies}\nproxy-groups:\n{text}")
     report = Report(document)
     section = Section(report, "", document.value)
-    return parse_groups(section, parse_proxies(section), providers), report
+    return parse_groups(section, parse_proxies(section).kept, providers), report

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+PORT = 7890
+"""What the listener's port is in the file; the socket has one of its own."""
+
 
 class InboundRig(RelayRig):
     """A RelayRig whose listener speaks HTTP, SOCKS or both; a context manager."""
@@ -38,7 +41,7 @@ class InboundRig(RelayRig):
         sock = open_tcp(family, host, 0)
         self.proxy_address = sock.getsockname()
         self.spec = ListenerSpec(
-            "test", "test-in", ListenerType(kind), (host,), 0, udp, users, guarded, proxy
+            "test", "test-in", ListenerType(kind), (host,), PORT, udp, users, guarded, proxy
         )
         self.inbound = Inbound(self.context, sock, self.tunnel, self.spec, access or AccessSpec())
         self.unreachable = Unreachable(self.reactor)

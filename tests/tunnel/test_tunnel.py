@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from support.flows import metadata
 from support.loopback import FixedEngine, RelayRig, readable
 
 from mihomo_tproxy.model.enums import Network, Verdict
@@ -58,6 +59,30 @@ def test_unknown_target_resets_and_counts():
         assert rig.tracker.errors == {"no-outbound": 1}
         with pytest.raises(ConnectionResetError):
             client.recv(1)
+
+
+class Deaf:
+    """A group with `disable-udp`."""
+
+    name, verdict, udp, passes = "group", Verdict.UNKNOWN, False, False
+
+    def __init__(self, choice):
+        self._choice = choice
+
+    def pick(self, metadata):
+        return self._choice
+
+
+@pytest.mark.parametrize(("network", "chosen"), [(Network.TCP, "choice"), (Network.UDP, "next")])
+def test_datagrams_pass_over_a_group_that_takes_none(network, chosen):
+    with RelayRig() as rig:
+        group = Deaf(rig.direct("choice"))
+        rig.tunnel.outbounds = OutboundRegistry([group, rig.direct("next")])
+        engine = rig.tunnel.named_engine = FixedEngine("group")
+        engine.match_usable = lambda metadata, usable: engine.decision._replace(
+            target=next(filter(usable, ("group", "next")))
+        )
+        assert rig.tunnel.decide(metadata(network=network)).name == chosen
 
 
 def test_new_engine_decides_new_flows_and_leaves_old_ones():

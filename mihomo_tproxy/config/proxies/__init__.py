@@ -1,5 +1,9 @@
 """`proxies`: the outbounds of the file, each read by the module of its type.
 
+An entry that is right, but asks for what this version does not have (a type, REALITY, a plugin), is
+left out with a warning, so that the rest of the file can be used: groups go without it, and who
+leads to it alone is told why that is impossible.
+
 Such a module has `parse(section, common)`: it takes its keys from the section and returns its spec,
 made of `common` (the fields every entry has, by name) and its own.
 """
@@ -7,7 +11,7 @@ made of `common` (the fields every entry has, by name) and its own.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.config.proxies.common import parse_common
 from mihomo_tproxy.config.report import did_you_mean
@@ -45,18 +49,55 @@ OTHER_TYPES: Final = frozenset(
 _WITHOUT_EFFECT: Final = ("mptcp", "smux")
 
 
-def parse_proxies(section: Section) -> tuple[ProxySpec, ...]:
+class Proxies(NamedTuple):
+    """The entries of `proxies`."""
+
+    written: tuple[ProxySpec, ...]
+    """All of them, each in its place."""
+    left_out: dict[str, str]
+    """Name -> a sentence that says why there is no such proxy here."""
+
+    @property
+    def kept(self) -> tuple[ProxySpec, ...]:
+        """Those that can be built."""
+        return tuple(spec for spec in self.written if spec.name not in self.left_out)
+
+
+def parse_proxies(section: Section) -> Proxies:
     """The entries of `proxies` in the top-level section; what is wrong is reported."""
+    report = section.report
     specs: list[ProxySpec] = []
+    left_out: dict[str, str] = {}
     names = {*BUILT_IN, *RESERVED}
     for path, value in section.values("proxies"):
-        spec = parse_proxy(section.report, path, value)
+        before = len(report.problems)
+        spec = parse_proxy(report, path, value)
+        reason = report.leave_out(spec.name, before)
         if spec.name in names:
-            section.report.problem(path, f"the name {spec.name!r} is already taken")
+            report.problem(path, f"the name {spec.name!r} is already taken")
         elif spec.name:
             names.add(spec.name)
+            if reason:
+                left_out[spec.name] = reason
         specs.append(spec)
-    return tuple(specs)
+    _leave_out_dialers(report, specs, left_out)
+    return Proxies(tuple(specs), left_out)
+
+
+def _leave_out_dialers(report: Report, specs: list[ProxySpec], left_out: dict[str, str]) -> None:
+    """Who dials through what is left out is so, too."""
+    through: dict[str, list[int]] = {}
+    for place, spec in enumerate(specs):
+        through.setdefault(spec.dialer_proxy, []).append(place)
+    waiting = list(left_out)
+    while waiting:
+        dialer = waiting.pop()
+        for place in through.get(dialer, ()):
+            name = specs[place].name
+            if name and name not in left_out:
+                left_out[name] = reason = f"its dialer-proxy {dialer!r} is left out"
+                report.warning(f"proxies[{place}].dialer-proxy", f"{name!r} is left out: {reason}")
+                waiting.append(name)
 
 
 def parse_proxy(report: Report, path: str, value: Value) -> ProxySpec:
@@ -86,7 +127,7 @@ def _supported(report: Report, path: str, kind: str) -> bool:
     if not kind:
         report.problem(path, "'type' is missing")
     elif kind in OTHER_TYPES:
-        report.problem(path, f"type {kind!r} is not supported by this version")
+        report.lack(path, f"type {kind!r} is not supported by this version")
     else:
         near = did_you_mean(kind, [*TYPES, *sorted(OTHER_TYPES)])
         report.problem(path, f"unknown type {kind!r}{near}")

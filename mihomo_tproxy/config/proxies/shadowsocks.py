@@ -20,6 +20,18 @@ OTHER_PLUGINS: Final = (
     "v2ray-plugin", "gost-plugin", "shadow-tls", "restls", "kcptun", "jls"
 )  # fmt: skip
 """mihomo's plugins that this version does not have."""
+OTHER_CIPHERS: Final = frozenset(
+    {
+        *("aes-128-ccm", "aes-192-ccm", "aes-256-ccm", "aes-128-gcm-siv", "aes-256-gcm-siv"),
+        *("aes-128-cfb", "aes-192-cfb", "aes-256-cfb", "aes-128-ctr", "aes-192-ctr", "aes-256-ctr"),
+        *("rc4-md5", "chacha20", "chacha20-ietf", "xchacha20", "chacha8-ietf-poly1305"),
+        *("xchacha8-ietf-poly1305", "rabbit128-poly1305", "lea-128-gcm", "lea-192-gcm"),
+        *("lea-256-gcm", "aegis-128l", "aegis-256", "aez-384", "deoxys-ii-256-128"),
+        *("ascon128", "ascon128a", "2022-blake3-aes-128-ccm", "2022-blake3-aes-256-ccm"),
+        "2022-blake3-chacha8-poly1305",
+    }
+)
+"""mihomo's ciphers that this version does not have."""
 
 
 def parse(section: Section, common: dict[str, Any]) -> ShadowsocksSpec:
@@ -46,7 +58,9 @@ def _parse_method(section: Section) -> Method | None:
         section.report.problem(section.path, "'cipher' is missing")
         return None
     method = find_method(name)
-    if method is None:
+    if method is None and name.lower() in OTHER_CIPHERS:
+        section.lack("cipher", f"the cipher {name!r} is not supported by this version")
+    elif method is None:
         near = did_you_mean(name.lower(), METHODS)
         section.problem("cipher", f"expected one of {', '.join(METHODS)}, found {name!r}{near}")
     return method
@@ -79,7 +93,7 @@ def _parse_plugin(section: Section) -> ObfsSpec | None:
         return None
     if plugin != "obfs":
         if plugin in OTHER_PLUGINS:
-            section.problem("plugin", f"{plugin!r} is not supported by this version")
+            section.lack("plugin", f"{plugin!r} is not supported by this version")
         else:
             near = did_you_mean(plugin, ["obfs", *OTHER_PLUGINS])
             section.problem("plugin", f"unknown plugin {plugin!r}{near}")

@@ -95,7 +95,7 @@ def _refuse_disguises(section: Section) -> None:
         ):
             continue
         if value is not None:
-            section.problem(key, f"{name} is not supported by this version")
+            section.lack(key, f"{name} is not supported by this version")
 
 
 def _name(section: Section, key: str, default: str) -> str:

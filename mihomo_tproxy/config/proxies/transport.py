@@ -68,10 +68,10 @@ def parse_transport(
 
 def _refuse(section: Section, network: str, allowed: tuple[str, ...]) -> None:
     if network in OPTIONS or network in _OTHER_NETWORKS:
-        message = f"network {network!r} is not supported here"
+        report, message = section.lack, f"network {network!r} is not supported here"
     else:
-        message = f"unknown network {network!r}"
-    section.problem("network", f"{message}, expected one of {', '.join(('tcp', *allowed))}")
+        report, message = section.problem, f"unknown network {network!r}"
+    report("network", f"{message}, expected one of {', '.join(('tcp', *allowed))}")
 
 
 def _parse_websocket(options: Section, server: str) -> WebSocketSpec:

@@ -44,4 +44,4 @@ def _refuse_shadowsocks(section: Section) -> None:
         return
     options = Section(section.report, section.where("ss-opts"), value)
     if options.boolean("enabled", False):
-        section.problem("ss-opts", "Shadowsocks within Trojan is not supported by this version")
+        section.lack("ss-opts", "Shadowsocks within Trojan is not supported by this version")

@@ -40,7 +40,7 @@ def _refuse_flow(section: Section) -> None:
     flow = section.text("flow")
     if flow.startswith(VISION):
         message = f"{VISION} is not supported by this version; the server must allow no flow"
-        section.problem("flow", message)
+        section.lack("flow", message)
     elif flow:
         section.problem("flow", f"unknown flow {flow!r}")
 
@@ -48,7 +48,7 @@ def _refuse_flow(section: Section) -> None:
 def _refuse_encryption(section: Section) -> None:
     if section.text("encryption") not in ("", "none"):
         message = "VLESS encryption is not supported by this version, expected 'none'"
-        section.problem("encryption", message)
+        section.lack("encryption", message)
 
 
 def _packet_encoding(section: Section) -> str:

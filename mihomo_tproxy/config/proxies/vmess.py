@@ -62,7 +62,7 @@ def _uuid(section: Section) -> bytes:
 def _refuse_legacy(section: Section) -> None:
     if section.integer("alterId", 0, 0, _MAX_ALTER_ID):
         message = "only 0 is supported: the protocol before AEAD is broken, and servers dropped it"
-        section.problem("alterId", message)
+        section.lack("alterId", message)
 
 
 def _cipher(section: Section) -> str:
@@ -70,7 +70,7 @@ def _cipher(section: Section) -> str:
     if cipher in CIPHERS:
         return cipher
     if cipher in _LEGACY_CIPHERS:
-        section.problem("cipher", f"{cipher!r} is of the protocol before AEAD, not supported")
+        section.lack("cipher", f"{cipher!r} is of the protocol before AEAD, not supported")
     else:
         near = did_you_mean(cipher, CIPHERS)
         section.problem("cipher", f"expected one of {', '.join(CIPHERS)}{near}")

@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
-from support.differential.flow import DROPPED, ENDED, Flow, Outcome
+from support.differential.flow import DROPPED, ENDED, STEERED, Flow, Outcome
 from support.differential.internet import read_address
 from support.differential.programs import LISTENERS, PASSWORDS
 from support.traffic import LINGER_ZERO
@@ -141,7 +141,7 @@ async def _connect_http(sock: socket.socket, flow: Flow) -> None:
 async def _tcp(rig: Rig, flow: Flow) -> Outcome:
     loop = asyncio.get_running_loop()
     with _open(rig, flow, socket.SOCK_STREAM, flow.source_port) as sock:
-        if flow.listener == "tproxy":
+        if flow.listener == STEERED:
             await loop.sock_connect(sock, (flow.host, flow.port))
         else:
             listener = LISTENERS[flow.listener]
@@ -160,7 +160,7 @@ async def _udp(rig: Rig, flow: Flow) -> Outcome:
         _open(rig, flow, socket.SOCK_DGRAM, flow.source_port) as sock,
         _open(rig, flow, socket.SOCK_STREAM, 0) as control,
     ):
-        if flow.listener == "tproxy":
+        if flow.listener == STEERED:
             await loop.sock_connect(sock, (flow.host, flow.port))
             await loop.sock_sendall(sock, b"hello")
             return _outcome((await loop.sock_recv(sock, 2048)).decode())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from support.differential import programs
 from support.differential.clients import run_flows
-from support.differential.flow import DROPPED, Flow, Outcome
+from support.differential.flow import DROPPED, ENDED, Flow, Outcome
 from support.differential.in_process import InProcess
 from support.differential.world import WITHOUT_UDP
 from support.gateway import wait_until
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from support.differential.rule_file import RuleFile
 
     from mihomo_tproxy.rig import Rig
+
+QUIET: Final = (DROPPED, ENDED)
 
 
 class Compared(NamedTuple):
@@ -60,6 +62,8 @@ def compare(rig: Rig, internet: Internet, file: RuleFile, home: Path) -> list[Co
 
 
 def _same_way(file: RuleFile, flow: Flow, theirs: Outcome, ours: Outcome) -> bool:
+    if flow.network == "udp" and theirs.answer in QUIET:  # we may send an ICMP error
+        return ours.answer in QUIET
     # mihomo resolves names of datagrams by itself; for us the proxy does unless a rule asked.
     by_name = f"{flow.host.rstrip('.')} {flow.port}"
     asked = {theirs.asked, by_name} if flow.network == "udp" else {theirs.asked}

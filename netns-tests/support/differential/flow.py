@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+STEERED = "tproxy"
+"""In place of a listener: the client opens the flow as if there were no proxy."""
 DROPPED = "silence"
 """Neither an answer nor an end."""
 ENDED = "end"
@@ -16,7 +18,7 @@ class Flow(NamedTuple):
     network: str
     """`tcp` or `udp`."""
     listener: str
-    """A key of `programs.LISTENERS`, or `tproxy` for none."""
+    """A key of `programs.LISTENERS`, or STEERED."""
     client: int
     """The number of the rig's client."""
     version: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from support.differential.flow import STEERED
 from support.differential.programs import LISTENERS
 from support.differential.world import PASSING, WITHOUT_DATAGRAMS
 
@@ -81,7 +82,7 @@ class InProcess:
             flow.port,
             name,
         )
-        if flow.listener != "tproxy":
+        if flow.listener != STEERED:
             listener = LISTENERS[flow.listener]
             metadata.inbound = InboundType.HTTPS if listener.http else InboundType.SOCKS5
             metadata.inbound_name, metadata.inbound_port = flow.listener, listener.port

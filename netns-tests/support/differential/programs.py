@@ -44,6 +44,10 @@ LISTENERS: Final = {
 PASSWORDS: Final = {"alice": "wonder", "bob": "builder"}
 READY_S: Final = 30.0
 API_PORT: Final = 9090
+TPROXY_PORT: Final = 7895
+MARK: Final = 0x1EA
+ROUTES: Final = 1234
+"""Mark and routing table by which the LAN is steered to mihomo."""
 
 _MIHOMO: Final[dict[str, Any]] = {
     "log-level": "info",
@@ -51,7 +55,21 @@ _MIHOMO: Final[dict[str, Any]] = {
     "geo-auto-update": False,
     "external-controller": f"127.0.0.1:{API_PORT}",
     "profile": {"store-selected": False, "store-fake-ip": False},
+    "tproxy-port": TPROXY_PORT,
+    "allow-lan": True,
 }
+_NFT: Final = f"""\
+table inet mihomo {{{{
+  chain prerouting {{{{
+    type filter hook prerouting priority mangle; policy accept;
+    iifname != {{lan}} return
+    ip daddr {{{{ 192.168.0.0/16, 203.0.113.0/24 }}}} return
+    ip6 daddr {{{{ fc00::/7, fe80::/10, ff00::/8, 2001:db8:113::/64 }}}} return
+    meta l4proto tcp socket transparent 1 meta mark set {MARK} accept
+    meta l4proto {{{{ tcp, udp }}}} meta mark set {MARK} tproxy to :{TPROXY_PORT} accept
+  }}}}
+}}}}
+"""
 
 _OURS: Final[dict[str, Any]] = {"log-level": "info"}
 
@@ -112,16 +130,27 @@ class Mihomo:
         self._home = home
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Returns when it listens. Raises RigError with its log otherwise."""
+        """Returns when the LAN is steered to it. Raises RigError with its log otherwise."""
         (self._home / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
         with resolv_conf(self._rig) as prefix:
             command = [*prefix, str(mihomo_binary()), "-d", str(self._home)]
             self._process = self._rig.gateway.start(command)
-        for listener in LISTENERS.values():
-            self._process.wait_for_port(listener.port, timeout=READY_S)
+        for port in (*(listener.port for listener in LISTENERS.values()), TPROXY_PORT):
+            self._process.wait_for_port(port, timeout=READY_S)
+        gateway = self._rig.gateway
+        for family in ("-4", "-6"):
+            gateway.run(f"ip {family} rule add fwmark {MARK} lookup {ROUTES}")
+            gateway.run(f"ip {family} route add local default dev lo table {ROUTES}")
+        lan = f"{{ {', '.join(self._rig.lan_interfaces)} }}"
+        gateway.run(["nft", "-f", "-"], stdin=_NFT.format(lan=lan))
 
     def stop(self) -> None:
-        """Ends it."""
+        """Takes the steering back, and ends it."""
+        gateway = self._rig.gateway
+        gateway.run("nft delete table inet mihomo")
+        for family in ("-4", "-6"):
+            gateway.run(f"ip {family} rule del lookup {ROUTES}")
+            gateway.run(f"ip {family} route flush table {ROUTES}")
         self._process.stop()
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from support.differential.flow import STEERED
 from support.differential.programs import LISTENERS
 from support.differential.world import ASNS, GEOIPS, GEOSITES
 
@@ -29,6 +30,15 @@ CLIENTS: Final = {
 }
 SOURCE_PORTS: Final = range(30_000, 31_000)
 """For SRC-PORT; the ports of other flows begin beyond."""
+
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(prefix)
+    for prefix in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+        *("172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "203.0.113.0/24", "224.0.0.0/3"),
+        *("::/3", "fc00::/6"),
+    )
+)
 
 
 class Piece(NamedTuple):
@@ -183,6 +193,14 @@ def is_address(host: str) -> bool:
     return True
 
 
+def is_steered(host: str) -> bool:
+    """Whether a host is an address that both programs steer to themselves."""
+    if not is_address(host):
+        return False
+    address = ipaddress.ip_address(host)
+    return not any(address in network for network in _PRIVATE if network.version == address.version)
+
+
 def edges(prefix: str) -> list[str]:
     """The first and last address of a prefix, and those beside it."""
     network = ipaddress.ip_network(prefix)
@@ -260,7 +278,7 @@ def _in_name(source: Pieces, kind: str) -> Piece:
 
 def _in_type(source: Pieces, kind: str) -> Piece:
     words = source.random.sample(("HTTP", "HTTPS", "SOCKS", "SOCKS4", "SOCKS5", "TPROXY"), 2)
-    return Piece(kind, "/".join(words), [{"listener": name} for name in LISTENERS])
+    return Piece(kind, "/".join(words), [{"listener": name} for name in (*LISTENERS, STEERED)])
 
 
 def _in_user(source: Pieces, kind: str) -> Piece:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from support.differential.flow import Flow
+from support.differential.flow import STEERED, Flow
 from support.differential.programs import LISTENERS, PASSWORDS, listeners
 from support.differential.random_rules import (
     ADDRESS_KINDS,
@@ -23,6 +23,7 @@ from support.differential.random_rules import (
     Piece,
     Pieces,
     is_address,
+    is_steered,
 )
 from support.differential.rule_sets import RuleSets
 from support.differential.world import GROUPS, MEMBERS, PROXIES
@@ -59,7 +60,7 @@ class RuleFile:
         for _ in range(count // 3):
             geo = self.random.random() < 0.5
             self._add(self.rules, self.pieces.any(GEO_KINDS) if geo else self._piece())
-        for kind in self.random.sample(BROAD_KINDS, 3):
+        for kind in self.random.sample(BROAD_KINDS, len(BROAD_KINDS)):
             self._add(self.rules, self.pieces.any((kind,)))
         if seed % 2:
             self.rules.append(f"MATCH,{self._target()}")
@@ -159,24 +160,29 @@ class RuleFile:
 
     def _flow(self, aim: Aim) -> Flow:
         random = self.random
-        network = aim.get("network") or ("udp" if random.random() < 0.25 else "tcp")
-        listener = aim.get("listener") or random.choice(list(LISTENERS))
-        if LISTENERS[listener].http:
-            network = "tcp"
         host = aim.get("host") or (
             self.pieces.name() if random.random() < 0.7 else self.pieces.address()
         )
+        steered = [STEERED, STEERED] if is_steered(host) else []
+        listener = aim.get("listener") or random.choice([*LISTENERS, *steered])
+        version = aim.get("version") or random.choice((4, 4, 6))
+        if listener == STEERED:
+            if not is_steered(host):
+                host = self.pieces.address()
+            version = 6 if ":" in host else 4
+        network = aim.get("network") or ("udp" if random.random() < 0.25 else "tcp")
+        if listener != STEERED and LISTENERS[listener].http:
+            network = "tcp"
         if network == "udp" and not is_address(host):
             # Without an address mihomo drops it, whatever the rules say.
             self.pieces.resolves(host.rstrip("."), self.pieces.address())
-        port = self._source_port(network, aim.get("source_port"))
         user = aim.get("user") or random.choice(list(PASSWORDS))
         return Flow(
             network=network,
             listener=listener,
             client=aim.get("client", random.randrange(2)),
-            version=aim.get("version", random.choice((4, 4, 6))),
-            source_port=port,
+            version=version,
+            source_port=self._source_port(network, aim.get("source_port")),
             host=host,
             port=aim.get("port") or random.randrange(1, 65_536),
             user=user if listener in LOGIN else "",

@@ -6,6 +6,7 @@ import pickle
 from uuid import UUID, uuid5
 
 import pytest
+from support.refusing import complaints
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.specs.tls import TlsSpec
@@ -30,9 +31,7 @@ def parsed(options: str) -> VmessSpec:
 
 
 def refused(options: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        parse(entry(options))
-    (problem,) = caught.value.problems
+    (problem,) = complaints(entry(options))
     return str(problem)
 
 
