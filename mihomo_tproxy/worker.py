@@ -126,7 +126,7 @@ class Worker:
         )
         self._listeners.start(config, ipv6=ipv6)
         self._look_closer()
-        self._failures = FailureWatch(self._tunnel.outbounds, self.tracker)
+        self._failures = FailureWatch(config.groups, self.tracker)
         self._publish()
 
     def _relay_context(self, config: Config) -> RelayContext:
@@ -189,7 +189,7 @@ class Worker:
         self._tunnel.resolver = resolver
         self._tunnel.engine, self._tunnel.named_engine = engine, named
         self._tunnel.outbounds = outbounds
-        self._failures = FailureWatch(outbounds, self.tracker)
+        self._failures = FailureWatch(config.groups, self.tracker)
         self._make_room(config.gateway.max_flows)
         self._take_priority(config.gateway.nice)
         self._tunnel.flow_limit = config.gateway.max_flows
