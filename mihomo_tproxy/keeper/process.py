@@ -184,7 +184,7 @@ class Keeper:
 
     def _choose(self) -> None:
         self._choosing = None
-        if self._choices.refresh():
+        if self._choices.refresh(self._health.busy):
             self._outbounds.follow(self._choices.state)
             self._tell("state", self._choices.state)
 
