@@ -101,7 +101,7 @@ def needs_keeper(config: Config) -> bool:
         any(group.type is not GroupType.SELECT or group.interval_s for group in config.groups)
         or any(provider.vehicle is Vehicle.HTTP for provider in providers)
         or any(provider.health_check is not None for provider in config.proxy_providers)
-        or bool(config.geo.needed)
+        or bool(config.geo.missing or (config.geo.auto_update and config.geo.needed))
     )
 
 
@@ -113,7 +113,7 @@ def _kernel_plan(config: Config) -> KernelPlan:
     field_masks: tuple[int, ...] = ()
     if cache:
         conditional = conditional_targets(config)
-        known = {"names_observed": NAMES_OBSERVED}
+        known = {"names_observed": NAMES_OBSERVED, "local": gateway.local}
         static = static_prefixes(config.rules, config.mode, conditional=conditional, **known)
         field_masks = masks(config.rules, config.mode, conditional=conditional, **known)
     return KernelPlan(

@@ -51,7 +51,10 @@ class Choices:
 
     @property
     def state(self) -> GroupState:
-        """All choices at this moment."""
+        """All choices at this moment, without those that nobody made yet.
+
+        So a configuration that begins makes no news.
+        """
         return GroupState(dict(self._now), dict(self._dead))
 
     @property
@@ -83,14 +86,26 @@ class Choices:
 
     def refresh(self) -> bool:
         """Choose anew; whether anything changed."""
-        before = (dict(self._now), dict(self._dead))
+        before = self.state
+        self._dead.clear()
         for name, group in self._groups.items():
             if group.type is GroupType.LOAD_BALANCE:
                 alive = self._delays(group)
-                self._dead[name] = frozenset(each for each in group.members if each not in alive)
-            else:
-                self._now[name] = self._choose(group)
-        return before != (self._now, self._dead)
+                dead = frozenset(each for each in group.members if each not in alive)
+                if dead:
+                    self._dead[name] = dead
+                continue
+            chosen = self._choose(group)
+            if chosen != group.default or name in self._now:
+                self._now[name] = chosen
+        return before != self.state
+
+    def now(self, name: str) -> str:
+        """Where a group's flows go, "" for those of load-balance."""
+        group = self._groups[name]
+        if group.type is GroupType.LOAD_BALANCE:
+            return ""
+        return self._now.get(name, group.default)
 
     def used(self, names: Iterable[str]) -> set[str]:
         """These groups, and those that are chosen by them, and so on."""
@@ -102,7 +117,7 @@ class Choices:
                 found.add(name)
                 group = self._groups[name]
                 balanced = group.type is GroupType.LOAD_BALANCE
-                picks = group.members if balanced else (self._now[name],)
+                picks = group.members if balanced else (self.now(name),)
                 waiting.extend(pick for pick in picks if pick in self._groups)
         return found
 

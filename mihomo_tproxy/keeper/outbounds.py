@@ -1,11 +1,11 @@
 """The keeper's own outbounds: what it tests, and what it downloads through.
 
-They are those of the relays, in another process: same proxies, same dialers, same marks.
+They are those of the relays, in another process: same proxies, same groups, same dialers and marks.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mihomo_tproxy.errors import FetchFailed
 from mihomo_tproxy.net.resolve import SystemResolver
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from mihomo_tproxy.net.icmp import Unreachable
     from mihomo_tproxy.net.relay import RelayContext
     from mihomo_tproxy.outbound.base import Outbound
-
-DEPTH: Final = 64
-"""Groups within groups; the configuration has no circles."""
 
 
 class Outbounds:
@@ -41,31 +38,21 @@ class Outbounds:
         env = OutboundEnv(
             context, self._resolver, unreachable, config.interface_name, config.routing_mark
         )
-        specs = (*config.proxies, *config.provider_proxies)
-        self._registry = build_outbounds(specs, env)
-        self._members = {group.name: group.members for group in config.groups}
-        self._state = state
+        self._registry = build_outbounds(
+            config.proxies, env, config.groups, state, config.provider_proxies
+        )
 
     def follow(self, state: GroupState) -> None:
         """Groups lead where this state says."""
-        self._state = state
+        self._registry.regroup(state)
 
     def find(self, name: str) -> Outbound:
-        """The outbound of this name, for a group the one it leads to.
+        """The outbound of this name; a group is one too, and leads to its pick.
 
         Raises:
             FetchFailed: there is none.
         """
-        target = name
-        for _ in range(DEPTH):
-            members = self._members.get(target)
-            if not members:
-                break
-            dead = self._state.dead.get(target, frozenset())
-            alive = next((member for member in members if member not in dead), members[0])
-            chosen = self._state.now.get(target, alive)
-            target = chosen if chosen in members else members[0]
-        outbound = self._registry.get(target)
+        outbound = self._registry.get(name)
         if outbound is None:
             raise FetchFailed("no-outbound", f"there is no outbound {name!r}")
         return outbound

@@ -36,9 +36,13 @@ class Link(NamedTuple):
     """Its place in the list before the expansion."""
 
 
-def steered_constants(*, names_observed: bool) -> int:
-    """The fields in which flows that the kernel steers to us cannot differ."""
-    return fields.INBOUND if names_observed else fields.INBOUND | fields.DOMAIN
+def steered_constants(*, names_observed: bool, local: bool = True) -> int:
+    """The fields in which flows that the kernel steers to us cannot differ.
+
+    `local`: also flows of this host are steered, whose programs are known.
+    """
+    constant = fields.INBOUND if names_observed else fields.INBOUND | fields.DOMAIN
+    return constant if local else constant | fields.PROCESS | fields.UID
 
 
 def expanded(rules: Iterable[Rule]) -> Iterator[tuple[int, Rule]]:

@@ -57,6 +57,7 @@ def static_prefixes(
     mode: TunnelMode,
     *,
     names_observed: bool,
+    local: bool = True,
     conditional: Collection[str] = (),
     limit: int = MAX_PREFIXES,
 ) -> list[StaticVerdict]:
@@ -66,7 +67,7 @@ def static_prefixes(
     """
     if mode is not TunnelMode.RULE:
         return [StaticVerdict(*EVERYTHING, verdict_of(MODE_TARGETS[mode]))]
-    links = chain(rules, steered_constants(names_observed=names_observed), conditional)
+    links = chain(rules, steered_constants(names_observed=names_observed, local=local), conditional)
     ranked: dict[Prefix, int] = {}
     verdicts: list[Verdict] = []
     for prefixes, verdict in _decided(links):
@@ -84,6 +85,7 @@ def masks(
     mode: TunnelMode,
     *,
     names_observed: bool,
+    local: bool = True,
     conditional: Collection[str] = (),
 ) -> tuple[int, ...]:
     """The field masks under which decisions of these rules can be cached, each once.
@@ -95,7 +97,9 @@ def masks(
         return ()
     seen: set[int] = set()
     passable = False
-    for link in chain(rules, steered_constants(names_observed=names_observed), conditional):
+    for link in chain(
+        rules, steered_constants(names_observed=names_observed, local=local), conditional
+    ):
         seen.add(link.depends)
         passable = any(target in conditional for target in link.rule.targets())
     if passable:

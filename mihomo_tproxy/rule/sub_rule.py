@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.model.interfaces import Rule
     from mihomo_tproxy.model.metadata import Metadata
 
-PASS_RULE: Final = "PASS-RULE"
+PASS_RULE: Final = "PASS-RULE"  # noqa: S105 - an outbound
 
 
 class SubRule(BaseRule):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.errors import NeedsAddress
 from mihomo_tproxy.model.enums import InboundType, Network, Verdict
-from mihomo_tproxy.model.metadata import Metadata
+from mihomo_tproxy.model.fields import DSCP, PROCESS, UID
+from mihomo_tproxy.model.metadata import Metadata, RequestMetadata
 from mihomo_tproxy.outbound.opening import turn_away
 from mihomo_tproxy.tunnel.nat import UDP_TIMEOUT_S, NatTable
 from mihomo_tproxy.tunnel.verdicts import NullVerdictMap
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from socket import SocketType
 
     from mihomo_tproxy.model.interfaces import RuleEngine, VerdictMap
-    from mihomo_tproxy.model.metadata import Decision, RequestMetadata
+    from mihomo_tproxy.model.metadata import Decision
+    from mihomo_tproxy.net.owner import OwnerFinder
     from mihomo_tproxy.net.relay import RelayContext
     from mihomo_tproxy.net.resolve import Resolved, Resolver
     from mihomo_tproxy.net.sockopt import SocketAddress
@@ -40,6 +42,7 @@ WAITING_LIMIT: Final = 1024
 
 _TCP: Final = Network.TCP
 _UDP: Final = Network.UDP
+_ASKED: Final = DSCP | PROCESS | UID
 _TPROXY: Final = InboundType.TPROXY
 
 
@@ -67,6 +70,9 @@ class Tunnel:
         self.flow_limit = flow_limit
         """TCP flows alive at once; more are reset."""
         self.dscp = 0
+        """Of the datagram that is handed over, if rules ask for it."""
+        self.owners: OwnerFinder | None = None
+        """Finds the programs of this host, if rules ask for them."""
         """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
         self._waiting = 0
@@ -80,7 +86,7 @@ class Tunnel:
         if self._tracker.tcp_live >= self.flow_limit:
             turn_away(self._tracker, client, None, "flow-limit")
             return
-        metadata = Metadata(_TCP, _TPROXY, source[0], source[1], destination[0], destination[1])
+        metadata = self._steered(_TCP, source, destination)
         outbound = self._decide(metadata)
         if outbound is None:
             turn_away(self._tracker, client, None, "no-outbound")
@@ -94,6 +100,8 @@ class Tunnel:
         if self._tracker.tcp_live >= self.flow_limit:
             turn_away(self._tracker, client, answer, "flow-limit")
             return
+        if self.owners is not None:
+            self._find_owner(metadata, client.getsockname())
         try:
             outbound = self.decide(metadata)
         except NeedsAddress:
@@ -142,6 +150,31 @@ class Tunnel:
         if not self.resolve(metadata, again):
             turn_away(self._tracker, client, answer, "resolve-limit")
 
+    def _steered(
+        self, network: Network, source: SocketAddress, destination: SocketAddress
+    ) -> Metadata:
+        """What a flow shows, and what else rules ask for."""
+        asked = self.engine.fields & _ASKED
+        if not asked:
+            return Metadata(network, _TPROXY, source[0], source[1], destination[0], destination[1])
+        metadata = RequestMetadata(
+            network, _TPROXY, source[0], source[1], destination[0], destination[1]
+        )
+        if network is _UDP:
+            metadata.dscp = self.dscp
+        self._find_owner(metadata, destination)
+        return metadata
+
+    def _find_owner(self, metadata: RequestMetadata, peer: SocketAddress) -> None:
+        """`peer`: whom the client's socket is connected to."""
+        if self.owners is None:
+            return
+        owner = self.owners.find_owner(
+            metadata.network, metadata.source, metadata.source_port, peer[0], peer[1]
+        )
+        if owner is not None:
+            metadata.uid, metadata.process_path = owner
+
     def _decide(self, metadata: Metadata) -> Outbound | None:
         decision, outbound, verdict = choose(self.engine, self.outbounds, metadata)
         if verdict is not Verdict.UNKNOWN:
@@ -149,7 +182,7 @@ class Tunnel:
         return outbound
 
     def _decide_udp(self, client: SocketAddress, destination: SocketAddress) -> Outbound | None:
-        metadata = Metadata(_UDP, _TPROXY, client[0], client[1], destination[0], destination[1])
+        metadata = self._steered(_UDP, client, destination)
         outbound = self._decide(metadata)
         if outbound is None:
             self._tracker.count("no-outbound")

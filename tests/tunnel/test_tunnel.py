@@ -7,9 +7,13 @@ import socket
 import pytest
 from support.flows import metadata
 from support.loopback import FixedEngine, RelayRig, readable
+from support.proxies import built
 
+from mihomo_tproxy.config.specs.base import ProxySpec
+from mihomo_tproxy.config.specs.group import GroupSpec, GroupType
 from mihomo_tproxy.model.enums import Network, Verdict
 from mihomo_tproxy.model.fields import DST_ADDR
+from mihomo_tproxy.model.metadata import Decision
 from mihomo_tproxy.outbound.registry import OutboundRegistry
 
 
@@ -115,3 +119,45 @@ def test_close_ends_udp():
         assert rig.tracker.udp_live == 1
         rig.tunnel.close()
         assert rig.tracker.udp_live == 0
+
+
+class InOrder(FixedEngine):
+    """Rules that all match, one for each target."""
+
+    def __init__(self, *targets: str) -> None:
+        super().__init__(targets[0])
+        self.targets = targets
+
+    def match_usable(self, metadata, usable):
+        target = next((name for name in self.targets if usable(name)), "DIRECT")
+        return Decision(target, -1, 0)
+
+
+@pytest.mark.parametrize(
+    ("targets", "tcp", "udp"),
+    [
+        (("deaf", "REJECT"), "DIRECT", "REJECT"),
+        (("outer", "REJECT"), "DIRECT", "REJECT"),
+        (("balanced", "REJECT"), "no-udp", "no-udp"),
+        (("skip", "deaf", "REJECT-DROP"), "DIRECT", "REJECT-DROP"),
+        (("no-udp", "PASS", "skip"), "no-udp", "DIRECT"),
+    ],
+)
+def test_what_does_not_take_a_flow_leaves_it_to_the_next_rule(targets, tcp, udp):
+    with RelayRig() as rig:
+        rig.tunnel.outbounds = built(
+            rig,
+            ProxySpec("no-udp", "direct", udp=False),
+            groups=(
+                GroupSpec("deaf", GroupType.SELECT, ("DIRECT",), disable_udp=True),
+                GroupSpec("outer", GroupType.FALLBACK, ("deaf",)),
+                GroupSpec("balanced", GroupType.LOAD_BALANCE, ("no-udp",)),
+                GroupSpec("skip", GroupType.SELECT, ("PASS",)),
+            ),
+        )
+        rig.tunnel.named_engine = InOrder(*targets)
+        found = [
+            rig.tunnel.decide(metadata(network=network)).name
+            for network in (Network.TCP, Network.UDP)
+        ]
+        assert found == [tcp, udp]

@@ -68,6 +68,10 @@ def _open(rig: Rig, flow: Flow, kind: socket.SocketKind, port: int) -> socket.so
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if kind == socket.SOCK_STREAM:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    if flow.dscp and flow.version == 4:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, flow.dscp << 2)
+    elif flow.dscp:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, flow.dscp << 2)
     sock.bind((rig.clients[flow.client].address(flow.version), port))
     return sock
 

@@ -8,7 +8,7 @@ from support.differential import programs
 from support.differential.clients import run_flows
 from support.differential.flow import DROPPED, ENDED, Flow, Outcome
 from support.differential.in_process import InProcess
-from support.differential.world import WITHOUT_UDP
+from support.differential.world import MEMBERS, WITHOUT_UDP
 from support.gateway import wait_until
 
 if TYPE_CHECKING:
@@ -54,20 +54,21 @@ def compare(rig: Rig, internet: Internet, file: RuleFile, home: Path) -> list[Co
     for flow in file.flows:
         said, rule = decided[keys[flow]], engine.rule(flow)
         same_rule = rule in said.rules if said.rules else rule is None
-        same_way = _same_way(file, flow, theirs[flow], ours[flow])
+        same_way = _same_way(flow, said, theirs[flow], ours[flow])
         compared.append(
             Compared(flow, said, theirs[flow], ours[flow], rule, same_rule and same_way)
         )
     return compared
 
 
-def _same_way(file: RuleFile, flow: Flow, theirs: Outcome, ours: Outcome) -> bool:
+def _same_way(flow: Flow, said: Decided, theirs: Outcome, ours: Outcome) -> bool:
     if flow.network == "udp" and theirs.answer in QUIET:  # we may send an ICMP error
         return ours.answer in QUIET
     # mihomo resolves names of datagrams by itself; for us the proxy does unless a rule asked.
     by_name = f"{flow.host.rstrip('.')} {flow.port}"
     asked = {theirs.asked, by_name} if flow.network == "udp" else {theirs.asked}
-    return ours.answer in file.members(theirs.answer) and ours.asked in asked
+    as_good = MEMBERS.get(said.chain.partition("[")[0], {theirs.answer})
+    return ours.answer in as_good and ours.asked in asked
 
 
 def describe(file: RuleFile, each: Compared) -> str:

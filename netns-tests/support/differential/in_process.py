@@ -82,7 +82,9 @@ class InProcess:
             flow.port,
             name,
         )
-        if flow.listener != STEERED:
+        if flow.listener == STEERED:
+            metadata.dscp = flow.dscp
+        else:
             listener = LISTENERS[flow.listener]
             metadata.inbound = InboundType.HTTPS if listener.http else InboundType.SOCKS5
             metadata.inbound_name, metadata.inbound_port = flow.listener, listener.port
