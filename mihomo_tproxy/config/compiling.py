@@ -51,7 +51,7 @@ def compile_file(path: str, home: str, image: int, mode: TunnelMode | None = Non
     if mode is not None:
         config = replace(config, mode=mode)
     write_image(config, image)
-    return compile_config(config)._replace(selected=_selected(config))
+    return compile_config(config)._replace(selected=stored_selections(config))
 
 
 def compile_config(config: Config) -> Compiled:
@@ -74,7 +74,7 @@ def compile_config(config: Config) -> Compiled:
     )
 
 
-def _selected(config: Config) -> dict[str, str]:
+def stored_selections(config: Config) -> dict[str, str]:
     """What was selected before, if it is to be remembered and anything was."""
     if not config.store_selected or not os.path.exists(os.path.join(config.home, STORE_FILE)):
         return {}

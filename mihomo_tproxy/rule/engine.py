@@ -128,7 +128,7 @@ class Engine:
             return self._fixed
         if metadata.resolved is not None:
             metadata.destination = ""
-        for rank, target in self._matches(metadata):
+        for rank, target in self.matches(metadata):
             if usable(target):
                 return Decision(target, rank, self._depends[rank] & self._constant)
         return self._decision(self._otherwise)
@@ -209,8 +209,12 @@ class Engine:
                     best = self._lower(table.find(key), best)
         return best
 
-    def _matches(self, metadata: Metadata) -> Iterator[tuple[int, str]]:
-        """Every rule that matches, in order, as far as the tables know of later ones."""
+    def matches(self, metadata: Metadata) -> Iterator[tuple[int, str]]:
+        """Rank and target of every rule that matches, in order, whatever the mode.
+
+        As far as the tables know of them: of those that have the same name, address or port and the
+        same target only the first counts, unless the target may be unusable. Raises as `match`.
+        """
         asked = bool(metadata.destination) or not metadata.host
         waiting = self._table_ranks(metadata)
         resolves_at = self._resolves_at

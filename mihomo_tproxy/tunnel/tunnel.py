@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from socket import SocketType
 
     from mihomo_tproxy.model.interfaces import RuleEngine, VerdictMap
+    from mihomo_tproxy.model.metadata import Decision
     from mihomo_tproxy.net.owner import OwnerFinder
     from mihomo_tproxy.net.relay import RelayContext
     from mihomo_tproxy.net.resolve import Resolved, Resolver
@@ -120,7 +121,7 @@ class Tunnel:
         if metadata.proxy:
             outbound = self.outbounds.get(metadata.proxy)
             return outbound.pick(metadata) if outbound is not None else None
-        return self._choose(self.named_engine, metadata)[0]
+        return choose(self.named_engine, self.outbounds, metadata)[1]
 
     def resolve(self, metadata: RequestMetadata, done: Callable[[], object]) -> bool:
         """Look the flow's name up and call `done`, at once or later; False: too many wait."""
@@ -149,33 +150,6 @@ class Tunnel:
         if not self.resolve(metadata, again):
             turn_away(self._tracker, client, answer, "resolve-limit")
 
-    def _choose(
-        self, engine: RuleEngine, metadata: Metadata
-    ) -> tuple[Outbound | None, Verdict, int]:
-        """Who takes a flow, what the kernel may do with later ones, and what that followed from."""
-        outbounds = self.outbounds
-        decision = engine.match(metadata)
-        target = outbounds.get(decision.target)
-        outbound = target.pick(metadata) if target is not None else None
-        wavers = False
-        if target is None or outbound is None or not _usable(target, outbound, metadata):
-
-            def usable(name: str) -> bool:
-                nonlocal wavers
-                other = outbounds.get(name)
-                if other is None:
-                    return False
-                pick = other.pick(metadata)
-                # What a group passes on for one flow it may take for the next.
-                wavers = wavers or (pick.passes and pick is not other)
-                return _usable(other, pick, metadata)
-
-            decision = engine.match_usable(metadata, usable)
-            target = outbounds.get(decision.target)
-            outbound = target.pick(metadata) if target is not None else None
-        verdict = target.verdict if target is not None and not wavers else Verdict.UNKNOWN
-        return outbound, verdict, decision.depends
-
     def _steered(
         self, network: Network, source: SocketAddress, destination: SocketAddress
     ) -> Metadata:
@@ -202,9 +176,9 @@ class Tunnel:
             metadata.uid, metadata.process_path = owner
 
     def _decide(self, metadata: Metadata) -> Outbound | None:
-        outbound, verdict, depends = self._choose(self.engine, metadata)
+        decision, outbound, verdict = choose(self.engine, self.outbounds, metadata)
         if verdict is not Verdict.UNKNOWN:
-            self.verdicts.learn(metadata, depends, verdict)
+            self.verdicts.learn(metadata, decision.depends, verdict)
         return outbound
 
     def _decide_udp(self, client: SocketAddress, destination: SocketAddress) -> Outbound | None:
@@ -215,7 +189,39 @@ class Tunnel:
         return outbound
 
 
-def _usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
+def choose(
+    engine: RuleEngine, outbounds: OutboundRegistry, metadata: Metadata
+) -> tuple[Decision, Outbound | None, Verdict]:
+    """What the rules say, who takes the flow, and what the kernel may do with later ones.
+
+    Raises:
+        NeedsAddress: as `RuleEngine.match`.
+    """
+    decision = engine.match(metadata)
+    target = outbounds.get(decision.target)
+    outbound = target.pick(metadata) if target is not None else None
+    wavers = False
+    if target is None or outbound is None or not usable(target, outbound, metadata):
+
+        def is_usable(name: str) -> bool:
+            nonlocal wavers
+            other = outbounds.get(name)
+            if other is None:
+                return False
+            pick = other.pick(metadata)
+            # What a group passes on for one flow it may take for the next.
+            wavers = wavers or (pick.passes and pick is not other)
+            return usable(other, pick, metadata)
+
+        decision = engine.match_usable(metadata, is_usable)
+        target = outbounds.get(decision.target)
+        outbound = target.pick(metadata) if target is not None else None
+    verdict = target.verdict if target is not None and not wavers else Verdict.UNKNOWN
+    return decision, outbound, verdict
+
+
+def usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
+    """Whether a target, and who it picked, take a flow; else the next rule is asked."""
     # A group may be deaf to datagrams that its pick would take (`disable-udp`).
     return not outbound.passes and (metadata.network is _TCP or target.udp)
 
