@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support.differential import choices, programs
 from support.differential.compare import compare, describe
 from support.differential.internet import Internet
 from support.differential.odd_file import OddFile
@@ -52,6 +53,16 @@ def test_random_rules(module_rig, home, seed):
 
 def test_odd_rules(module_rig, home):
     same_rules_and_outbounds(module_rig, home, OddFile())
+
+
+def test_groups_choose_alike(module_rig, home):
+    """By health checks through their members, and as they are told; mihomo goes first."""
+    with Internet(module_rig, PROXIES, {}) as internet:
+        config = choices.config(internet)
+        with programs.mihomo(module_rig, home, config) as mihomo:
+            choices.follows(module_rig, lambda member: mihomo.select("told", member))
+        with programs.ours(module_rig, home, config) as gateway:
+            choices.follows(module_rig, lambda member: gateway.run("group", "told", member))
 
 
 def test_every_kind_decided():
