@@ -2,7 +2,7 @@
 
     TCP, UDP to any address and port  -> "DIRECT"
     SOCKS5 servers, one per outbound  -> "<name> <host> <port>", what the server was asked for
-    either of these two by HTTP       -> 204, for health checks
+    CHECK_URL through one of them     -> 204, for health checks; nothing else is alive by HTTP
     DNS on the node's own address     -> a table of names; NXDOMAIN for the rest
 
 Nothing is forwarded: whoever is asked answers himself. All of it lives on one thread with one event
@@ -33,7 +33,8 @@ DNS: Final = WAN_INTERNET[4]
 DIRECT: Final = "DIRECT"
 TABLE: Final = "inet differential"
 READY_S: Final = 10.0
-CHECK_URL: Final = "http://198.51.100.1/generate_204"
+CHECKED: Final = "198.51.100.1"
+CHECK_URL: Final = f"http://{CHECKED}/generate_204"
 _NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 
 _NFT: Final = f"""\
@@ -110,19 +111,10 @@ class _Names(_Echo):
         self.transport.sendto(reply, addr)
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, words: str) -> None:
-    """To a line with a line, to an HTTP request with a response."""
-    line = await reader.readuntil(b"\n")
-    if b" HTTP/1." not in line:
-        writer.write(words.encode() + b"\n")
-        return
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(_NO_CONTENT)
-
-
 async def _answer_direct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError, asyncio.IncompleteReadError):
-        await _answer(reader, writer, DIRECT)
+        await reader.readuntil(b"\n")
+        writer.write(DIRECT.encode() + b"\n")
     writer.close()
 
 
@@ -139,7 +131,9 @@ async def _serve_socks(
         writer.write(_SUCCESS[:4] + socket.inet_aton(DNS) + struct.pack("!H", port))
         if request[1] == 1:
             host, wanted, _ = read_address(request, 3)
-            await _answer(reader, writer, f"{name} {host} {wanted}")
+            line = await reader.readuntil(b"\n")
+            alive = host == CHECKED and b" HTTP/1." in line
+            writer.write(_NO_CONTENT if alive else f"{name} {host} {wanted}\n".encode())
         else:
             await reader.read()
     writer.close()
