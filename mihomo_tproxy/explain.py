@@ -117,7 +117,7 @@ class Basis:
         self.outbounds = outbounds
         conditional = conditional_targets(config)
         image = Image(build_image(config.rules, conditional))
-        self.steered = steered_engine(image, config.mode)
+        self.steered = steered_engine(image, config)
         self.named = Engine(image, config.mode)
         self.links = list(chain(config.rules, 0, conditional))
         self.plan = compile_config(config).plan
