@@ -21,7 +21,7 @@ from support.differential.world import PROXIES
 pytestmark = pytest.mark.timeout(90)
 
 SEEDS = (1, 2, 3)
-RULES = 150
+RULES = 200
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from mihomo_tproxy.model.group_state import GroupState
 from mihomo_tproxy.model.status import is_expected, status_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from mihomo_tproxy.config.specs.group import GroupSpec
     from mihomo_tproxy.keeper.history import History, Sample
@@ -84,8 +84,12 @@ class Choices:
         else:
             raise ValueError(f"{member!r} is no member of {name!r}")
 
-    def refresh(self) -> bool:
-        """Choose anew; whether anything changed."""
+    def refresh(self, busy: Container[str] = ()) -> bool:
+        """Choose anew; whether anything changed.
+
+        The url-test groups in `busy` are being tested: before all of their members had their turn
+        only a dead choice is replaced, for each other one costs the kernel what it has learnt.
+        """
         before = self.state
         self._dead.clear()
         for name, group in self._groups.items():
@@ -95,7 +99,7 @@ class Choices:
                 if dead:
                     self._dead[name] = dead
                 continue
-            chosen = self._choose(group)
+            chosen = self._choose(group, name in busy)
             if chosen != group.default or name in self._now:
                 self._now[name] = chosen
         return before != self.state
@@ -126,7 +130,7 @@ class Choices:
         sample = self._history.last(member, group.url)
         return sample is None or self._answered(group, sample)
 
-    def _choose(self, group: GroupSpec) -> str:
+    def _choose(self, group: GroupSpec, busy: bool) -> str:
         name = group.name
         selected = self._selected.get(name, "")
         if group.type is GroupType.SELECT:
@@ -135,6 +139,8 @@ class Choices:
         delays = self._delays(group)
         if group.type is GroupType.URL_TEST:
             current = self._now.get(name, "")
+            if busy and current in delays and not selected:
+                return current
             return choose_url_test(group.members, delays, current, group.tolerance_ms, selected)
         if selected and selected not in delays:
             # As in mihomo: a fixed member that dies is no longer fixed.

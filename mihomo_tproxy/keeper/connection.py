@@ -190,6 +190,9 @@ class Connection:
     def _wait(self, seconds: float) -> None:
         self._waiting = self._loop.create_future()
         self._due = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._due:
+            self._timer.cancel()
+            self._timer = None
         if self._timer is None:
             self._timer = self._loop.call_later(seconds, self._look)
 

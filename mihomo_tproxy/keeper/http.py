@@ -68,7 +68,10 @@ class Client:
         except ProtocolError as error:
             raise FetchFailed(error.cause, str(error)) from None
         if url.scheme == "https":
-            route.layers.append(self._tls(url.host).layer())
+            try:
+                route.layers.append(self._tls(url.host).layer())
+            except ValueError as error:
+                raise FetchFailed("http-url", f"{url.host!r} is no name for TLS: {error}") from None
         return Connection(asyncio.get_running_loop(), self._context, route, phases)
 
     def request(

@@ -152,8 +152,7 @@ class Keeper:
         names |= {member for group in config.groups for member in group.members}
         self._history.retain(names - touched)
         self._checks.forget_times()
-        if old is not None:
-            self._outbounds.close()
+        # The old outbounds go with the last test or download that runs through them.
         self._client.user_agent = config.global_ua or USER_AGENT
         self._choices = Choices(config.groups, self._history, selected, state.now)
         self._outbounds = Outbounds(
@@ -185,7 +184,7 @@ class Keeper:
 
     def _choose(self) -> None:
         self._choosing = None
-        if self._choices.refresh():
+        if self._choices.refresh(self._health.busy):
             self._outbounds.follow(self._choices.state)
             self._tell("state", self._choices.state)
 

@@ -72,6 +72,25 @@ def test_url_test_follows_the_tests():
     assert made.now("g") == "a"
 
 
+def test_url_test_waits_for_all_members():
+    history = results(a=50)
+    made = choices(group("url-test"), history=history, now={"g": "a"})
+    history.add("b", URL, Sample(1.0, 10, 204))
+    assert not made.refresh(busy={"g"})
+    history.add("a", URL, Sample(1.0, 0, 0))
+    assert made.refresh(busy={"g"})
+    assert made.now("g") == "b"
+    history.add("c", URL, Sample(1.0, 5, 204))
+    assert not made.refresh(busy={"g"})
+    assert made.refresh()
+    assert made.now("g") == "c"
+    history.add("b", URL, Sample(2.0, 1, 204))
+    made.select("g", "a")
+    history.add("a", URL, Sample(2.0, 90, 204))
+    made.refresh(busy={"g"})
+    assert made.now("g") == "a"
+
+
 def test_expected_status():
     history = results(a=(10, 302), b=(20, 204))
     assert choices(group("url-test"), history=history).now("g") == "a"

@@ -91,6 +91,21 @@ async def test_speaks_without_being_asked():
     assert raised.value.cause == "http-closed"
 
 
+async def test_each_phase_has_its_own_time():
+    """A patient dial does not make what follows patient."""
+
+    async def answer(_head, writer):
+        await asyncio.sleep(60)
+
+    async with KeeperSide() as side, Web(answer) as web:
+        url = parse_url(web.url())
+        connection = side.client.connect(url, side.direct, PhaseTimeouts(50, 0.05, 50))
+        await connection.open()
+        with pytest.raises(FetchFailed) as raised:
+            await head(side, connection, url)
+    assert raised.value.cause == "http-timeout"
+
+
 async def test_closed_in_the_middle():
     async with KeeperSide() as side, Web(NO_CONTENT) as web:
         _url, connection = await connected(side, web)

@@ -1,8 +1,8 @@
 """The clients of the differential test: flows by SOCKS5, HTTP CONNECT, or steered, all at once.
 
 A flow says one line (a datagram holds one word) and waits for an answer. Flows of one client run
-concurrently on one event loop in the client's namespace; each ends with a reset, so that its source
-port is free for the next program at once.
+concurrently on one event loop in the client's namespace, on a thread of its own; each ends with a
+reset, so that its source port is free for the next program at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import base64
 import ipaddress
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from support.differential.flow import DROPPED, ENDED, STEERED, Flow, Outcome
@@ -34,13 +35,18 @@ def run_flows(
     rig: Rig, flows: Iterable[Flow], silent: Collection[Flow] = ()
 ) -> dict[Flow, Outcome]:
     """What each of the flows met; `silent` are those that are expected to hear nothing."""
-    outcomes: dict[Flow, Outcome] = {}
     by_client: dict[int, list[Flow]] = {}
     for flow in flows:
         by_client.setdefault(flow.client, []).append(flow)
-    for number, mine in by_client.items():
+
+    def run(number: int) -> dict[Flow, Outcome]:
         with rig.clients[number].enter():
-            outcomes |= asyncio.run(_run_all(rig, mine, silent))
+            return asyncio.run(_run_all(rig, by_client[number], silent))
+
+    outcomes: dict[Flow, Outcome] = {}
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(run, by_client):
+            outcomes |= found
     return outcomes
 
 

@@ -83,7 +83,8 @@ class InProcess:
             name,
         )
         if flow.listener == STEERED:
-            metadata.dscp = flow.dscp
+            # As in mihomo, of datagrams alone.
+            metadata.dscp = flow.dscp if flow.network == "udp" else 0
         else:
             listener = LISTENERS[flow.listener]
             metadata.inbound = InboundType.HTTPS if listener.http else InboundType.SOCKS5

@@ -366,8 +366,8 @@ NAME_KINDS: Final = (
 ADDRESS_KINDS: Final = ("IP-CIDR", "IP-CIDR6", "IP-SUFFIX", "GEOIP", "IP-ASN")
 PORT_KINDS: Final = ("DST-PORT", "SRC-PORT")
 BROAD_KINDS: Final = (
-    *("SRC-IP-CIDR", "SRC-IP-SUFFIX", "SRC-GEOIP", "IN-PORT", "IN-NAME", "IN-TYPE", "IN-USER"),
-    *("NETWORK", "DSCP"),
+    *("SRC-IP-CIDR", "SRC-IP-SUFFIX", "IN-USER", "IN-TYPE", "IN-PORT", "IN-NAME"),
+    *("DSCP", "NETWORK", "SRC-GEOIP"),
 )
 """Kinds that meet a good part of all flows."""
 GEO_KINDS: Final = ("GEOSITE", "GEOIP", "IP-ASN")

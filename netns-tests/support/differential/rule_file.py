@@ -65,8 +65,11 @@ class RuleFile:
             self._add(self.rules, self.pieces.any(GEO_KINDS) if geo else self._piece())
         for kind in (*UNSEEN, "SRC-IP-ASN"):
             self._add(self.rules, self.pieces.any((kind,)))
-        for kind in self.random.sample(BROAD_KINDS, len(BROAD_KINDS)):
-            self._add(self.rules, self.pieces.any((kind,)))
+        for kind in (BROAD_KINDS * 2)[seed * 3 % len(BROAD_KINDS) :][:3]:
+            while (piece := self.pieces.any((kind,))).kind != kind:
+                pass
+            self._add(self.rules, piece)
+            self._aimed += [(kind, [aim]) for aim in piece.aims]
         if seed % 2:
             self.rules.append(f"MATCH,{self._target()}")
         self._add_hosts()
@@ -153,8 +156,7 @@ class RuleFile:
 
     def _make_flows(self) -> Iterable[Flow]:
         for _, aims in self._aimed:
-            first = self.random.choice(aims[:2])
-            yield self._flow(first)
+            yield self._flow(self.random.choice(aims[:2]))
             yield self._flow(self.random.choice(aims))
         for name in (*self.hosts, *(self.pieces.name() for _ in range(UNAIMED))):
             yield self._flow({"host": name})
