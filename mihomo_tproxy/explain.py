@@ -17,7 +17,7 @@ from mihomo_tproxy.group.base import Group
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.address import V4_BITS, address_text, is_v4
 from mihomo_tproxy.model.enums import InboundType, TunnelMode, Verdict
-from mihomo_tproxy.rule.chain import chain, steered_constants
+from mihomo_tproxy.rule.chain import chain
 from mihomo_tproxy.rule.engine import Engine
 from mihomo_tproxy.rule.flatten import build_image
 from mihomo_tproxy.rule.image import Image
@@ -42,7 +42,8 @@ FIELD_WORDS: Final = {
     fields.DOMAIN: "name",
     fields.INBOUND: "listener and user",
     fields.DSCP: "DSCP",
-    fields.PROCESS: "process",
+    fields.PROCESS: "program",
+    fields.UID: "user of the program",
 }
 VERDICT_WORDS: Final = {Verdict.DIRECT: "forwards", Verdict.DROP: "drops"}
 _STRATEGY_WORDS: Final = {
@@ -117,7 +118,7 @@ class Basis:
         self.outbounds = outbounds
         conditional = conditional_targets(config)
         image = Image(build_image(config.rules, conditional))
-        self.steered = steered_engine(image, config.mode)
+        self.steered = steered_engine(image, config)
         self.named = Engine(image, config.mode)
         self.links = list(chain(config.rules, 0, conditional))
         self.plan = compile_config(config).plan
@@ -135,7 +136,7 @@ class Basis:
         engine = self.steered if steered else self.named
         decision, outbound, verdict = choose(engine, self.outbounds, metadata)
         target = self.outbounds.get(decision.target)
-        asked = metadata.resolved if metadata.host and metadata.destination else None
+        asked = metadata.resolved if metadata.host else None
         passed = tuple(self._passed(engine, metadata, decision))
         steps = tuple(self._steps(target, metadata))
         name = outbound.name if outbound is not None else ""
@@ -232,14 +233,12 @@ class Basis:
             return True, static
         if verdict is Verdict.UNKNOWN:
             return False, self._why_relayed(decision.target, outbound)
-        unobserved = steered_constants(names_observed=fields.NAMES_OBSERVED)
-        verdicts = KernelVerdicts(_Unwritten(), unobserved)
+        verdicts = KernelVerdicts(_Unwritten(), 0)
         verdicts.configure(1, plan.masks)
         if verdicts.learn(metadata, decision.depends, verdict):
-            same = ", ".join(words_of(decision.depends & ~unobserved))
-            does = VERDICT_WORDS[verdict]
+            same, does = ", ".join(words_of(decision.depends)), VERDICT_WORDS[verdict]
             return True, f"learns it from the first flow, then {does} all of the same {same}"
-        return False, f"cannot hold it: {_why_unlearnt(decision.depends & ~unobserved)}"
+        return False, f"cannot hold it: {_why_unlearnt(decision.depends)}"
 
     def _static(self, destination: int) -> str:
         """The verdict that follows from the address alone; "" without one."""
