@@ -1,8 +1,9 @@
 """mihomo and ours with the same rules, and the same connections through both.
 
 Random rule files of every kind that can be driven from outside, and flows aimed at their edges,
-by TCP and UDP, through SOCKS, HTTP and mixed listeners. The chosen outbound is told by whoever
-answers, mihomo's rule by its log, ours by the engine. A table of all kinds is printed at the end.
+by TCP and UDP, through SOCKS, HTTP and mixed listeners, or steered. The chosen outbound is told by
+whoever answers, mihomo's rule by its log, ours by the engine. A table of all kinds is printed at
+the end.
 
 One difference is known and kept: mihomo compares DOMAIN, -SUFFIX, -KEYWORD and -WILDCARD with the
 name as the client wrote it, so that capital letters escape them; to us names have no case.
@@ -67,4 +68,6 @@ def test_groups_choose_alike(module_rig, home):
 
 def test_every_kind_decided():
     """The files above are no good if a kind never decides."""
+    if TABLE.files <= len(SEEDS):
+        pytest.skip("not all files were compared in this run")
     assert {kind for kind in KINDS if not TABLE.decided[kind]} == set()
