@@ -258,7 +258,9 @@ class Supervisor:
 
     def _revive_keeper(self) -> None:
         if self._compiled.keeper and self._keeper.due():
-            self._keeper.start(self._compiled.worker, self._groups.state, self._compiled.home)
+            self._keeper.start(
+                self._compiled.worker, self._groups.state, self._compiled.home, self._image
+            )
         elif not self._compiled.keeper:
             self._keeper.stop()
 
@@ -418,7 +420,8 @@ class Supervisor:
         else:
             os.close(self._image)
             self._image = image
-            self._keeper.tell("reload", compiled.worker, self._groups.state)
+            path = f"/proc/{os.getpid()}/fd/{image}"
+            self._keeper.tell("reload", compiled.worker, self._groups.state, path)
         finally:
             self._write_settings()
 

@@ -14,7 +14,6 @@ import os
 import pickle
 import signal
 import socket
-from mmap import PROT_READ, mmap
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -44,7 +43,7 @@ from mihomo_tproxy.outbound.env import OutboundEnv
 from mihomo_tproxy.outbound.factory import build_outbounds
 from mihomo_tproxy.rule.chain import steered_constants
 from mihomo_tproxy.rule.engine import Engine
-from mihomo_tproxy.rule.image import Image
+from mihomo_tproxy.rule.image import Image, map_image
 from mihomo_tproxy.tunnel.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -285,14 +284,6 @@ def steered_engine(image: Image, config: Config) -> Engine:
     """The rules for flows that the kernel steers to us."""
     constant = steered_constants(names_observed=NAMES_OBSERVED, local=config.gateway.local)
     return Engine(image, config.mode, constant=constant)
-
-
-def map_image(descriptor: int) -> Image:
-    """The rules' image behind a descriptor, which is closed."""
-    try:
-        return Image(mmap(descriptor, 0, prot=PROT_READ))
-    finally:
-        os.close(descriptor)
 
 
 def has_ipv6() -> bool:

@@ -73,8 +73,8 @@ class Engine:
         target = MODE_TARGETS.get(mode)
         self._fixed = Decision(target, -1, 0) if target else None
         self._image = image
-        self.fields = 0 if target else header.fields
-        """Everything that any rule looks at."""
+        self.fields = 0 if target else header.fields & ~constant
+        """Everything that any rule looks at and flows can differ in."""
         self._constant = ~constant
         self._targets, self._target_of = header.targets, image.target_of
         self._depends = image.depends

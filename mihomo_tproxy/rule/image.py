@@ -12,16 +12,16 @@ name gets its address at the first rule that may ask for it, and rules before th
 
 from __future__ import annotations
 
+import os
 import pickle
 from io import BytesIO
+from mmap import PROT_READ, mmap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mihomo_tproxy.matcher.flat_sets import FlatCidrSet, FlatDomainSet
 from mihomo_tproxy.matcher.sections import Sections
 
 if TYPE_CHECKING:
-    from mmap import mmap
-
     from mihomo_tproxy.matcher.domain_table import DomainLayout
     from mihomo_tproxy.matcher.range_table import AddressLayout, NumberLayout
     from mihomo_tproxy.model.interfaces import Rule
@@ -90,6 +90,14 @@ class Image:
         offset, _ = self.sections.place(self.header.text)
         start = self._line_ends[number - 1] if number else 0
         return bytes(self.sections.data[offset + start : offset + self._line_ends[number]]).decode()
+
+
+def map_image(descriptor: int) -> Image:
+    """The rules' image behind a descriptor, which is closed."""
+    try:
+        return Image(mmap(descriptor, 0, prot=PROT_READ))
+    finally:
+        os.close(descriptor)
 
 
 class _Unpickler(pickle.Unpickler):

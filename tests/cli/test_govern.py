@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.gateway import Gateway, group
+from support.playing import Gateway, group
 
 from mihomo_tproxy import cli
 

@@ -7,7 +7,7 @@ import os
 import shutil
 
 import pytest
-from support.gateway import Gateway
+from support.playing import Gateway
 
 from mihomo_tproxy import cli
 from mihomo_tproxy.cli import provider

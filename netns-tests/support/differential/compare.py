@@ -56,7 +56,7 @@ def compare(rig: Rig, internet: Internet, file: RuleFile, home: Path) -> list[Co
         ours = run_flows(rig, file.flows, silent)
         dropped = {flow for flow in file.flows if ours[flow].answer == DROPPED}
         ours |= run_flows(rig, dropped - silent)
-        engine = InProcess(rig, home, file.pieces.names, file.hosts)
+        engine = InProcess(rig, home, file.names, file.hosts)
     compared = []
     for flow in file.flows:
         said, rule = decided[keys[flow]], engine.rule(flow)
@@ -75,7 +75,8 @@ def _same_way(flow: Flow, said: Decided, theirs: Outcome, ours: Outcome) -> bool
     by_name = f"{flow.host.rstrip('.')} {flow.port}"
     asked = {theirs.asked, by_name} if flow.network == "udp" else {theirs.asked}
     as_good = MEMBERS.get(said.chain.partition("[")[0], {theirs.answer})
-    return ours.answer in as_good and ours.asked in asked
+    # Names are in small letters with us, and as the client wrote them with mihomo.
+    return ours.answer in as_good and ours.asked in {each.lower() for each in asked}
 
 
 def describe(file: RuleFile, each: Compared) -> str:
@@ -84,5 +85,5 @@ def describe(file: RuleFile, each: Compared) -> str:
     mine = "no rule" if each.rule is None else file.rules[each.rule]
     return (
         f"{each.flow}: mihomo {each.theirs} by {rules or 'no rule'} using {each.decided.chain};"
-        f" ours {each.ours} by {mine!r}; {file.pieces.names.get(each.flow.host)}"
+        f" ours {each.ours} by {mine!r}; {file.names.get(each.flow.host)}"
     )

@@ -188,7 +188,7 @@ def _resolving(source: Pieces, kind: str, payload: str, addresses: list[str]) ->
 
 def _source_geoip(source: Pieces, kind: str) -> Piece:
     aims = [{"client": client, "version": version} for client, version in CLIENTS]
-    return Piece(kind, source.random.choice(("LAN", "private", "CN")), aims)
+    return Piece(kind, source.random.choice(("LAN", "private")), aims)
 
 
 def _source_asn(source: Pieces, kind: str) -> Piece:
@@ -319,7 +319,7 @@ def _in_type(source: Pieces, kind: str) -> Piece:
 
 
 def _in_user(source: Pieces, kind: str) -> Piece:
-    payload = source.random.choice(("alice", "bob", "alice/carol", "carol"))
+    payload = source.random.choice(("alice", "bob", "alice/carol"))
     aims = [
         {"listener": where, "user": user}
         for where in ("socks-in", "http-in")

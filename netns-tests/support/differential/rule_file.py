@@ -72,6 +72,7 @@ class RuleFile:
             self._aimed += [(kind, [aim]) for aim in piece.aims]
         if seed % 2:
             self.rules.append(f"MATCH,{self._target()}")
+        self.names = self.pieces.names
         self._add_hosts()
         self.flows = list(self._make_flows())
 
