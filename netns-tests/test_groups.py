@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 from support.gateway import wait_until
-from support.governed import DIRECT, group, staged
+from support.governed import DIRECT, governing, group
 from support.tcp import ECHO, says
 from support.udp import open_socket
 
@@ -23,11 +23,8 @@ OFTEN = {"interval": 1, "lazy": False}
 
 @pytest.fixture(scope="module")
 def module_stage(module_rig, tmp_path_factory):
-    with staged(module_rig, tmp_path_factory.mktemp("home")) as stage:
+    with governing(module_rig, tmp_path_factory.mktemp("home")) as stage:
         yield stage
-        assert stage.gateway.settled_counter("handler-crashes") == 0
-        assert "Traceback" not in stage.gateway.output
-        print(stage.gateway.memory_by_process())
 
 
 @pytest.fixture

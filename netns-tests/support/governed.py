@@ -117,6 +117,12 @@ class Stage:
             **{name.replace("_", "-"): value for name, value in more.items()},
         }
 
+    @contextmanager
+    def another(self, home: Path, *groups: dict[str, Any], **more: Any) -> Iterator[Governed]:
+        """A daemon of its own, in a home of its own, where none runs."""
+        with Governed(self.rig, self.config(*groups, **more), home) as gateway:
+            yield gateway
+
     def use(self, *groups: dict[str, Any], **more: Any) -> Governed:
         """Has the gateway read such a configuration; the gateway."""
         self.gateway.reload(self.config(*groups, **more))
@@ -178,11 +184,18 @@ def group(name: str, kind: str, *members: str, **options: Any) -> dict[str, Any]
 
 @contextmanager
 def staged(rig: Rig, home: Path) -> Iterator[Stage]:
-    """A stage whose gateway runs, with nothing to govern yet."""
+    """A stage whose gateway does not run yet."""
     with Internet(rig.internet) as internet:
         assert rig.servers.process.running
         proxies = internet.socks("a", "b", "c")
         web = internet.web(WEB_PORT)
-        gateway = Governed(rig, {"rules": ["MATCH,DIRECT"]}, home)
-        with gateway:
-            yield Stage(rig, gateway, proxies, web)
+        yield Stage(rig, Governed(rig, {"rules": ["MATCH,DIRECT"]}, home), proxies, web)
+
+
+@contextmanager
+def governing(rig: Rig, home: Path) -> Iterator[Stage]:
+    """A stage whose gateway runs, with nothing to govern yet; at the end it is well."""
+    with staged(rig, home) as stage, stage.gateway as gateway:
+        yield stage
+        assert gateway.settled_counter("handler-crashes") == 0
+        assert "Traceback" not in gateway.output

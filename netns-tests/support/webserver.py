@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import ssl
 
 ENDLESS_PIECE = bytes(65_536)
+PAUSE_S = 0.01
+"""After each of them: tens of megabytes take seconds."""
 
 
 @dataclass
@@ -113,5 +115,6 @@ class Web:
         while answer.endless:
             writer.write(ENDLESS_PIECE)
             await writer.drain()
+            await asyncio.sleep(PAUSE_S)
         await writer.drain()
         return True
