@@ -24,7 +24,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     endless: bool = False
     """Whether zeros follow for as long as somebody reads."""
-    delay_s: float = 0.0
+    cut: bool = False
+    """Whether the connection ends where the body is over, whatever the headers promised."""
 
     @property
     def etag(self) -> str:
@@ -101,13 +102,12 @@ class Web:
             status = 304 if known else answer.status
             peer = writer.get_extra_info("peername")[0]
             self._requests.append(Request(method, path, headers, peer, status))
-        await asyncio.sleep(answer.delay_s)
         body = b"" if status in (204, 304) else answer.body
         lines = [f"HTTP/1.1 {status} Answer"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         if answer.endless:
             lines.append("Connection: close")
-        elif status not in (204, 304):
+        elif status not in (204, 304) and not answer.cut:
             lines.append(f"Content-Length: {len(body)}")
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
         if method != "HEAD":
@@ -117,4 +117,4 @@ class Web:
             await writer.drain()
             await asyncio.sleep(PAUSE_S)
         await writer.drain()
-        return True
+        return not answer.cut
