@@ -95,7 +95,7 @@ def conditional_targets(config: Config) -> frozenset[str]:
 
 
 def needs_keeper(config: Config) -> bool:
-    """Whether there is anything to check, or to download."""
+    """Whether there is anything to check, to download, or a file to watch."""
     providers = (*config.proxy_providers, *config.rule_providers)
     return (
         any(group.type is not GroupType.SELECT or group.interval_s for group in config.groups)

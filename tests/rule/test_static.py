@@ -157,3 +157,17 @@ def test_masks_of_a_list() -> None:
     rules = [parse_rule(line) for line in (*lines, "SRC-PORT,1,REJECT", "MATCH,DIRECT")]
     both = fields.DST_ADDR | fields.DST_PORT
     assert masks(rules, RULE, names_observed=True) == (fields.DST_ADDR, both)
+
+
+def test_a_group_is_left_to_what_user_space_learns() -> None:
+    """Its choice may be DIRECT; what was learnt is void when it changes."""
+    rules = [parse_rule(line) for line in ("IP-CIDR,192.0.2.0/24,group", "MATCH,group")]
+    table = static_prefixes(rules, RULE, names_observed=True, conditional={"group"})
+    assert [each.verdict for each in table] == [Verdict.UNKNOWN, Verdict.UNKNOWN]
+    found = masks(rules, RULE, names_observed=True, conditional={"group"})
+    assert found == (fields.DST_ADDR | fields.NETWORK,)
+
+
+def test_a_group_for_all_is_learnt_by_network() -> None:
+    rules = [parse_rule("MATCH,group")]
+    assert masks(rules, RULE, names_observed=True, conditional={"group"}) == (fields.NETWORK,)
