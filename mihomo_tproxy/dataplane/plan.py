@@ -6,14 +6,17 @@ follows from both.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.dataplane import abi
 from mihomo_tproxy.errors import DataplaneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+STATIC: Final = Struct("=16sBB")
+"""Of a prefix whose verdict is known: key in network order, length, verdict."""
 LOOPBACK: Final = 1
 PROTOCOL: Final = 219
 """Marks our rules and routes (`ip rule` shows `proto 219`), so that cleanup finds only ours."""
@@ -106,8 +109,8 @@ class KernelPlan(NamedTuple):
     patterns: tuple[str, ...]
     """Interface names or globs; () for every one that looks like a LAN."""
     bypass: tuple[Prefix, ...]
-    static: tuple[tuple[int, int, int], ...]
-    """(key, length, verdict) that follow from the rules alone."""
+    static: bytes
+    """`STATIC` records of what follows from the rules alone: the supervisor keeps many of them."""
     masks: tuple[int, ...]
     include: tuple[Prefix, ...]
     exclude: tuple[Prefix, ...]
@@ -217,10 +220,14 @@ def check_patterns(links: Sequence[Link], patterns: tuple[str, ...]) -> None:
             )
 
 
-def covered(key: int, length: int, by: Sequence[tuple[int, int]]) -> bool:
-    """Whether a prefix lies inside one of `by` (pairs of 128-bit key and length)."""
-    return any(
-        size <= length
-        and (key >> (128 - size) if size else 0) == (base >> (128 - size) if size else 0)
-        for base, size in by
-    )
+def by_length(prefixes: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
+    """Prefixes (128-bit key and length) for `covered`: the leading bits of each, by length."""
+    bits: dict[int, set[int]] = {}
+    for key, length in prefixes:
+        bits.setdefault(length, set()).add(key >> (128 - length))
+    return bits
+
+
+def covered(key: int, length: int, by: Mapping[int, set[int]]) -> bool:
+    """Whether a prefix lies inside one of `by_length`."""
+    return any(size <= length and key >> (128 - size) in bits for size, bits in by.items())
