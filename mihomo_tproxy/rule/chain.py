@@ -60,13 +60,14 @@ def chain(
     rules: Iterable[Rule], constant: int = 0, conditional: Collection[str] = ()
 ) -> Iterator[Link]:
     """The rules in order, up to the first that decides always."""
+    conditional = frozenset(conditional)
     depends = 0
     for line, rule in expanded(rules):
         looks_at = rule.fields & ~constant
         if not looks_at and not rule.match(_STEERED):
             continue
         depends |= looks_at
-        passable = any(target in conditional for target in rule.targets())
+        passable = not conditional.isdisjoint(rule.targets())
         if passable:
             depends |= fields.NETWORK
         always = not looks_at and not passable
