@@ -6,7 +6,8 @@ to tell apart, and no name while nothing names it) are depended on by nobody; a 
 nothing else is left out, or ends the list.
 
 A rule whose target may turn out to be unusable (`conditional`: a proxy without UDP, a group, PASS)
-is passed over then, so it ends nothing, and what comes after it depends on the network as well.
+is passed over then, so it ends nothing, and a decision by it or after it depends on the network as
+well: what TCP finds there, UDP may not.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ def chain(
         depends |= looks_at
         passable = any(target in conditional for target in rule.targets())
         always = not looks_at and not passable
+        if passable:
+            depends |= fields.NETWORK
         yield Link(rule, depends, always, line)
         if always:
             return
-        if passable:
-            depends |= fields.NETWORK
 
 
 _STEERED = Metadata(Network.TCP, InboundType.TPROXY, "::", 0, "::", 0)

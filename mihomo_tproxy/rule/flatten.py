@@ -144,11 +144,7 @@ class Builder:
 
     def _depends(self) -> list[int]:
         links = self._links
-        last = 0
-        if links and not links[-1].always:
-            last = links[-1].depends
-            if any(target in self._conditional for target in links[-1].rule.targets()):
-                last |= fields.NETWORK
+        last = links[-1].depends if links and not links[-1].always else 0
         return [*(link.depends for link in links), last]
 
     def _pickled(self, header: Header) -> bytes:
