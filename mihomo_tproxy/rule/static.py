@@ -2,13 +2,15 @@
 
 `static_prefixes` gives address prefixes with verdicts for a longest-prefix-match table. Invariant:
 where the table's longest match says DIRECT or DROP, the engine decides so for every flow to that
-address, whatever its other fields. PROXY means that user space decides. First match and longest
-match are reconciled so: a prefix inside one of an earlier rule is left out, for the earlier rule
-wins; a prefix around one of an earlier rule is no conflict, for the longer one wins the look-up.
+address, whatever its other fields. PROXY means that user space decides, UNKNOWN that it does unless
+it has left a verdict in the cache. First match and longest match are reconciled so: a prefix inside
+one of an earlier rule is left out, for the earlier rule wins; a prefix around one of an earlier
+rule is no conflict, for the longer one wins the look-up.
 
-Which outbound the kernel can stand in for: the built-in DIRECT. A group goes to user space, for its
-choice changes, and so does a proxy of type `direct`, for its socket options. REJECT answers the
-client, which user space does; REJECT-DROP needs no answer.
+Which outbound the kernel can stand in for: the built-in DIRECT. What a group takes follows from its
+choice, so that it is learnt, and forgotten with the choice. A proxy of type `direct` goes to user
+space, for its socket options. REJECT answers the client, which user space does; REJECT-DROP needs
+no answer.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ def static_prefixes(
     links = chain(rules, steered_constants(names_observed=names_observed, local=local), conditional)
     ranked: dict[Prefix, int] = {}
     verdicts: list[Verdict] = []
-    for prefixes, verdict in _decided(links):
+    for prefixes, verdict in _decided(links, conditional):
         for prefix in prefixes:
             ranked.setdefault(prefix, len(verdicts))
         verdicts.append(verdict)
@@ -103,12 +105,16 @@ def masks(
     )
 
 
-def _decided(links: Iterable[Link]) -> Iterator[tuple[Iterable[Prefix], Verdict]]:
+def _decided(
+    links: Iterable[Link], conditional: Collection[str]
+) -> Iterator[tuple[Iterable[Prefix], Verdict]]:
     """Prefixes in the order of their rules, up to the first rule that needs more than them."""
     for link in links:
         rule = link.rule
         targets = rule.targets()
         verdict = verdict_of(targets[0]) if len(targets) == 1 else Verdict.PROXY
+        if any(target in conditional for target in targets):
+            verdict = Verdict.UNKNOWN
         if link.always or rule.fields == 0:
             yield (EVERYTHING,), verdict
             return
