@@ -32,6 +32,7 @@ proxies:
   - {name: a, type: socks5, server: 192.0.2.1, port: 1, udp: true, dialer-proxy: Best}
   - {name: w, type: http, server: 192.0.2.1, port: 2}
   - {name: d, type: direct, routing-mark: 7}
+  - {name: plain, type: direct}
 proxy-groups:
   - {name: Pick, type: select, proxies: [Best, w, DIRECT, PASS]}
   - {name: Best, type: url-test, proxies: [w, d]}
@@ -205,6 +206,10 @@ def test_how_the_server_is_reached(make):
             ["DSCP,0,DIRECT", "MATCH,w"], False,
             "cannot hold it: it depends on the DSCP, which no packet shows",
         ),
+        (
+            ["IP-CIDR,192.0.2.0/24,plain", "MATCH,w"], True,
+            "learns it from the first flow, then forwards all of the same destination address",
+        ),
         (["MATCH,w"], False, "is not told: w is a proxy, the relay carries the flow"),
         (["MATCH,REJECT"], False, "is not told: the relay answers the client"),
         (["MATCH,Hash"], False, "is not told: Hash decides for each flow anew"),
@@ -315,3 +320,11 @@ def test_words():
     assert len(words_of(fields.EVERYTHING)) == fields.EVERYTHING.bit_count()
     assert prefix_text(address_key("192.0.2.0"), V4_BITS + 24) == "192.0.2.0/24"
     assert prefix_text(address_key("2001:db8::"), 32) == "2001:db8::/32"
+
+
+@pytest.mark.parametrize("rules", [["MATCH,Pick"], ["IP-CIDR,192.0.2.0/24,Pick", "MATCH,w"]])
+def test_a_groups_choice_is_learnt_where_only_addresses_decide(make, rules):
+    found = make(rules, state=GroupState({"Pick": "DIRECT"}, {})).explain(steered())
+    assert found.held
+    assert found.kernel.startswith("learns it from the first flow, then forwards all of the same")
+    assert "network" in found.depends
