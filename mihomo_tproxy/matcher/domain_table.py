@@ -159,35 +159,35 @@ class DomainTable:
             slot = slots[place]
             if slot != _EMPTY:
                 tag = (code >> _TAG_SHIFT << bits) & tag_mask
-                while slot != _EMPTY:
-                    if slot & tag_mask == tag and self._take(slot, name, depth, found):
-                        break
+                while slot & tag_mask != tag or not self._is(slot, name):
                     place = (place + 1) & mask
                     slot = slots[place]
+                    if slot == _EMPTY:
+                        break
+                else:
+                    word = self._records[(slot & self._record_mask) << 1 | 1]
+                    kind = word >> _SHIFT
+                    if kind == SUFFIX or (kind == NAME and not depth):
+                        found.append(word & NO_VALUE)
+                    else:
+                        found += self._others(kind, word & NO_VALUE, depth)
             at = host.find(".", at + 1)
             if at < 0:
                 return found
             name = host[at + 1 :]
             depth += 1
 
-    def _take(self, slot: int, name: str, depth: int, found: list[int]) -> bool:
-        """Whether the record is that of the name; if so, its values are taken."""
-        records, text = self._records, self._text
+    def _is(self, slot: int, name: str) -> bool:
         record = (slot & self._record_mask) << 1
-        if self._data[text + records[record] : text + records[record + 2]] != name.encode():
-            return False
-        word = records[record + 1]
-        kind = word >> _SHIFT
+        start, end = self._text + self._records[record], self._text + self._records[record + 2]
+        return self._data[start:end] == name.encode()
+
+    def _others(self, kind: int, value: int, depth: int) -> list[int]:
+        """What a record of another kind has for a name that is `depth` labels longer."""
         if kind == _SEVERAL:
-            suffix, exact, below, one, hint = self._several[word & NO_VALUE]
+            suffix, exact, below, one, hint = self._several[value]
             values = [suffix, hint, one] if depth == 1 else [suffix, hint]
             values.append(below if depth else exact)
-            found += [value for value in values if value != NO_VALUE]
-        elif (
-            kind == SUFFIX
-            or (kind == NAME and not depth)
-            or (kind == BELOW and depth)
-            or (kind == ONE and depth == 1)
-        ):
-            found.append(word & NO_VALUE)
-        return True
+            return [each for each in values if each != NO_VALUE]
+        fits = (kind == BELOW and depth) or (kind == ONE and depth == 1)
+        return [value] if fits else []
