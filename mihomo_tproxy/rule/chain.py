@@ -6,7 +6,8 @@ to tell apart, and no name while nothing names it) are depended on by nobody; a 
 nothing else is left out, or ends the list.
 
 A rule whose target may turn out to be unusable (`conditional`: a proxy without UDP, a group, PASS)
-is passed over then, so it ends nothing, and what comes after it depends on the network as well.
+is passed over then, so it ends nothing, and a decision there or after it depends on the network as
+well: what such a target takes of one network it may leave of the other.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Link(NamedTuple):
 
     rule: Rule
     depends: int
-    """The fields that this rule and all before it look at."""
+    """The fields that this rule and all before it look at, and whether it is passed over."""
     always: bool
     """The rule matches every flow, and its target can be used: nothing comes after it."""
     line: int
@@ -66,12 +67,12 @@ def chain(
             continue
         depends |= looks_at
         passable = any(target in conditional for target in rule.targets())
+        if passable:
+            depends |= fields.NETWORK
         always = not looks_at and not passable
         yield Link(rule, depends, always, line)
         if always:
             return
-        if passable:
-            depends |= fields.NETWORK
 
 
 _STEERED = Metadata(Network.TCP, InboundType.TPROXY, "::", 0, "::", 0)

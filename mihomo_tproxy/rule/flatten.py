@@ -147,8 +147,6 @@ class Builder:
         last = 0
         if links and not links[-1].always:
             last = links[-1].depends
-            if any(target in self._conditional for target in links[-1].rule.targets()):
-                last |= fields.NETWORK
         return [*(link.depends for link in links), last]
 
     def _pickled(self, header: Header) -> bytes:

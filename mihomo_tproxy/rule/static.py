@@ -95,15 +95,8 @@ def masks(
     """
     if mode is not TunnelMode.RULE:
         return ()
-    seen: set[int] = set()
-    passable = False
-    for link in chain(
-        rules, steered_constants(names_observed=names_observed, local=local), conditional
-    ):
-        seen.add(link.depends)
-        passable = any(target in conditional for target in link.rule.targets())
-    if passable:
-        seen.add(max(seen, key=int.bit_count) | fields.NETWORK)
+    constant = steered_constants(names_observed=names_observed, local=local)
+    seen = {link.depends for link in chain(rules, constant, conditional)}
     cacheable = fields.PACKET & ~fields.SRC_PORT
     return tuple(
         sorted((mask for mask in seen if mask and not mask & ~cacheable), key=int.bit_count)
