@@ -183,7 +183,9 @@ def _union(links: Iterable[Link]) -> int:
 def _texts(rules: Iterable[Rule]) -> tuple[bytes, bytes]:
     ends, pieces, total = array("I"), [], 0
     for rule in rules:
-        text = repr(rule).encode("utf-8", "replace")
+        kind, payload, target = rule.kind, rule.payload, rule.target
+        whole = f"{kind},{payload},{target}" if payload and target else repr(rule)
+        text = whole.encode("utf-8", "replace")
         total += len(text)
         ends.append(total)
         pieces.append(text)
