@@ -6,10 +6,8 @@ to tell apart, and no name while nothing names it) are depended on by nobody; a 
 nothing else is left out, or ends the list.
 
 A rule whose target may turn out to be unusable (`conditional`: a proxy without UDP, a group, PASS)
-        passable = not conditional.isdisjoint(rule.targets())
-        if passable:
-            depends |= fields.NETWORK
-        always = not looks_at and not passable
+is passed over then, so it ends nothing; that it was not, and what comes after it, depends on the
+network as well.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ class Link(NamedTuple):
 
     rule: Rule
     depends: int
-    """The fields that this rule and all before it look at, and whether it is passed over."""
+    """The fields that this rule and all before it look at."""
     always: bool
     """The rule matches every flow, and its target can be used: nothing comes after it."""
     line: int
@@ -69,11 +67,7 @@ def chain(
         if not looks_at and not rule.match(_STEERED):
             continue
         depends |= looks_at
-<<<<<<< HEAD
-        passable = any(target in conditional for target in rule.targets())
-=======
         passable = not conditional.isdisjoint(rule.targets())
->>>>>>> main
         if passable:
             depends |= fields.NETWORK
         always = not looks_at and not passable
