@@ -19,7 +19,7 @@ from mihomo_tproxy.model.metadata import Metadata
 from mihomo_tproxy.rule.rule_set import ClassicalSet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from mihomo_tproxy.model.interfaces import Rule
 
@@ -72,6 +72,16 @@ def chain(
             return
         if passable:
             depends |= fields.NETWORK
+
+
+def all_depends(links: Sequence[Link], conditional: Collection[str] = ()) -> list[int]:
+    """What a decision by each link has depended on, then what one by none of them has."""
+    last = 0
+    if links and not links[-1].always:
+        last = links[-1].depends
+        if any(target in conditional for target in links[-1].rule.targets()):
+            last |= fields.NETWORK
+    return [*(link.depends for link in links), last]
 
 
 _STEERED = Metadata(Network.TCP, InboundType.TPROXY, "::", 0, "::", 0)

@@ -2,13 +2,14 @@
 
 `static_prefixes` gives address prefixes with verdicts for a longest-prefix-match table. Invariant:
 where the table's longest match says DIRECT or DROP, the engine decides so for every flow to that
-address, whatever its other fields. PROXY means that user space decides. First match and longest
-match are reconciled so: a prefix inside one of an earlier rule is left out, for the earlier rule
-wins; a prefix around one of an earlier rule is no conflict, for the longer one wins the look-up.
+address, whatever its other fields. UNKNOWN keeps a shorter prefix off: user space decides, or has
+decided before, and the cache knows. First match and longest match are reconciled so: a prefix
+inside one of an earlier rule is left out, for the earlier rule wins; a prefix around one of an
+earlier rule is no conflict, for the longer one wins the look-up.
 
-Which outbound the kernel can stand in for: the built-in DIRECT. A group goes to user space, for its
-choice changes, and so does a proxy of type `direct`, for its socket options. REJECT answers the
-client, which user space does; REJECT-DROP needs no answer.
+Which outbound the kernel can stand in for from the start: the built-in DIRECT. A group's choice
+changes, a proxy of type `direct` may have socket options: of these the cache learns. REJECT answers
+the client, which user space does; REJECT-DROP needs no answer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mihomo_tproxy.matcher.cidr import EVERYTHING, Prefix, prefixes_of
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.enums import TunnelMode, Verdict
 from mihomo_tproxy.rule.address import AddressRule
-from mihomo_tproxy.rule.chain import chain, steered_constants
+from mihomo_tproxy.rule.chain import all_depends, chain, steered_constants
 from mihomo_tproxy.rule.engine import MODE_TARGETS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MAX_PREFIXES: Final = 65536
 
 _VERDICTS: Final = {
     "DIRECT": Verdict.DIRECT,
+    "COMPATIBLE": Verdict.DIRECT,
     "REJECT-DROP": Verdict.DROP,
 }
 
@@ -48,8 +50,8 @@ class StaticVerdict(NamedTuple):
 
 
 def verdict_of(target: str) -> Verdict:
-    """What the kernel may do by itself with a flow that is decided for this outbound."""
-    return _VERDICTS.get(target, Verdict.PROXY)
+    """What the kernel may do with a flow for this outbound, whatever was chosen since."""
+    return _VERDICTS.get(target, Verdict.UNKNOWN)
 
 
 def static_prefixes(
@@ -90,24 +92,33 @@ def masks(
 ) -> tuple[int, ...]:
     """The field masks under which decisions of these rules can be cached, each once.
 
-    They form a chain: each has all fields of the one before. Left out are what a packet does not
-    show, the source port (as good as one entry per flow), and 0 (`static_prefixes` says it all).
+    They are those that the engine finds (`flatten`), which knows no `constant` when it is built,
+    without the fields that are constant. They form a chain: each has all fields of the one before.
+    Left out are what a packet does not show, and the source port (as good as one entry per flow).
+    What depends on nothing is cached by the network, if `static_prefixes` leaves it open.
     """
     if mode is not TunnelMode.RULE:
-        return ()
-    seen: set[int] = set()
-    passable = False
-    for link in chain(
-        rules, steered_constants(names_observed=names_observed, local=local), conditional
-    ):
-        seen.add(link.depends)
-        passable = any(target in conditional for target in link.rule.targets())
-    if passable:
-        seen.add(max(seen, key=int.bit_count) | fields.NETWORK)
+        return (fields.NETWORK,) if mode is TunnelMode.GLOBAL else ()
+    rules = list(rules)
+    constant = steered_constants(names_observed=names_observed, local=local)
+    steered = list(chain(rules, constant, conditional))
+    end = steered[-1].rule if steered and steered[-1].always else None
+    links: list[Link] = []
+    for link in chain(rules, 0, conditional):
+        links.append(link)
+        if link.rule is end:
+            break
+    seen = {depends & ~constant for depends in all_depends(links, conditional)}
+    if any(not link.depends and _is_open(link) for link in steered):
+        seen.add(fields.NETWORK)
     cacheable = fields.PACKET & ~fields.SRC_PORT
     return tuple(
         sorted((mask for mask in seen if mask and not mask & ~cacheable), key=int.bit_count)
     )
+
+
+def _is_open(link: Link) -> bool:
+    return any(verdict_of(target) is Verdict.UNKNOWN for target in link.rule.targets())
 
 
 def _decided(links: Iterable[Link]) -> Iterator[tuple[Iterable[Prefix], Verdict]]:
@@ -115,7 +126,7 @@ def _decided(links: Iterable[Link]) -> Iterator[tuple[Iterable[Prefix], Verdict]
     for link in links:
         rule = link.rule
         targets = rule.targets()
-        verdict = verdict_of(targets[0]) if len(targets) == 1 else Verdict.PROXY
+        verdict = verdict_of(targets[0]) if len(targets) == 1 else Verdict.UNKNOWN
         if link.always or rule.fields == 0:
             yield (EVERYTHING,), verdict
             return

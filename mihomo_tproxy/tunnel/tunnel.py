@@ -72,7 +72,6 @@ class Tunnel:
         """Of the datagram that is handed over, if rules ask for it."""
         self.owners: OwnerFinder | None = None
         """Finds the programs of this host, if rules ask for them."""
-        """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
         self._waiting = 0
         self.nat = NatTable(context.reactor, context.tracker, self._decide_udp, udp_timeout_s)
@@ -159,20 +158,24 @@ class Tunnel:
         outbound = target.pick(metadata) if target is not None else None
         wavers = False
         if target is None or outbound is None or not _usable(target, outbound, metadata):
+            taken: Outbound | None = None
 
             def usable(name: str) -> bool:
-                nonlocal wavers
+                nonlocal wavers, taken
                 other = outbounds.get(name)
                 if other is None:
                     return False
                 pick = other.pick(metadata)
-                # What a group passes on for one flow it may take for the next.
-                wavers = wavers or (pick.passes and pick is not other)
-                return _usable(other, pick, metadata)
+                # What a balancing group passes on for one flow it may take for the next.
+                wavers = wavers or (pick.passes and not other.passes)
+                if not _usable(other, pick, metadata):
+                    return False
+                taken = pick  # asked again, the group might pick another
+                return True
 
             decision = engine.match_usable(metadata, usable)
             target = outbounds.get(decision.target)
-            outbound = target.pick(metadata) if target is not None else None
+            outbound = taken or (target.pick(metadata) if target is not None else None)
         verdict = target.verdict if target is not None and not wavers else Verdict.UNKNOWN
         return outbound, verdict, decision.depends
 
