@@ -109,12 +109,11 @@ def test_all_rules_may_be_passed_over(make):
     assert (found.rule, found.outbound) == (None, "DIRECT")
 
 
-def test_a_group_that_passed_a_flow_on_teaches_nothing(make):
+def test_a_choice_that_passed_a_flow_on_holds_until_it_changes(make):
     basis = make(["DST-PORT,443,Pick", "MATCH,DIRECT"], state=GroupState({"Pick": "PASS"}, {}))
     found = basis.explain(steered())
     assert found.passed[0].reason == "PASS has the next rules asked"
-    assert found.held is False
-    assert found.kernel == "is not told: a group passed this flow on, and may take the next one"
+    assert found.held is True
 
 
 def test_names_are_resolved_where_a_rule_asks(make):

@@ -20,7 +20,7 @@ from mihomo_tproxy.matcher.ranked import HINTED, Ranking
 from mihomo_tproxy.matcher.sections import SectionWriter
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.rule.address import AddressRule
-from mihomo_tproxy.rule.chain import chain
+from mihomo_tproxy.rule.chain import all_depends, chain
 from mihomo_tproxy.rule.clues import clue_of, take_apart
 from mihomo_tproxy.rule.domain import Domain
 from mihomo_tproxy.rule.domain_keyword import DomainKeyword
@@ -95,7 +95,7 @@ class Builder:
             target_of=writer.add(
                 array("I", [number & 0xFFFFFFFF for number in [*self._target_of, 0]]).tobytes()
             ),
-            depends=writer.add(array("H", self._depends()).tobytes()),
+            depends=writer.add(array("H", all_depends(self._links)).tobytes()),
             line_of=writer.add(array("I", [link.line for link in self._links]).tobytes()),
             line_ends=writer.add(ends),
             text=writer.add(text),
@@ -161,13 +161,6 @@ class Builder:
                 layout = write_addresses(self._writer, part, self._ranking)
                 segments.append(Segment(start, min(rank for _, _, rank in part), layout))
         return tuple(segments)
-
-    def _depends(self) -> list[int]:
-        links = self._links
-        last = 0
-        if links and not links[-1].always:
-            last = links[-1].depends
-        return [*(link.depends for link in links), last]
 
     def _pickled(self, header: Header) -> bytes:
         memory = BytesIO()
