@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.compiling import compile_config, conditional_targets
 from mihomo_tproxy.config.specs.group import GroupType, Strategy
-from mihomo_tproxy.dataplane.plan import covered, never_steered
+from mihomo_tproxy.dataplane.plan import STATIC, never_steered
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.group.base import Group
+from mihomo_tproxy.matcher.cidr import masked
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.address import V4_BITS, address_text, is_v4
 from mihomo_tproxy.model.enums import InboundType, TunnelMode, Verdict
@@ -245,8 +246,12 @@ class Basis:
 
     def _static(self, destination: int) -> tuple[Verdict, str]:
         """The verdict that follows from the address alone, and the addresses it is for."""
-        found = [each for each in self.plan.static if covered(destination, 128, [each[:2]])]
-        key, length, verdict = max(found, key=lambda each: each[1], default=(0, 0, 0))
+        found = [
+            (length, int.from_bytes(key, "big"), number)
+            for key, length, number in STATIC.iter_unpack(self.plan.static)
+            if masked(destination, length).key == int.from_bytes(key, "big")
+        ]
+        length, key, verdict = max(found, default=(0, 0, 0))
         return Verdict(verdict), prefix_text(key, length) if length else "every address"
 
     def _why_relayed(self, target: str, outbound: Outbound | None) -> str:

@@ -57,6 +57,20 @@ class Groups:
         )
         return before.now
 
+    def decided(self, state: GroupState) -> GroupState:
+        """What the keeper decided, and beside it what was selected here.
+
+        The keeper may have said it before it heard of the last selection, or of other groups.
+        """
+        selects = (spec.name for spec in self._specs.values() if spec.type is GroupType.SELECT)
+        own = {name: self.state.now[name] for name in selects if name in self.state.now}
+        now = {
+            name: member
+            for name, member in state.now.items()
+            if name in self._specs and self._specs[name].type is not GroupType.SELECT
+        }
+        return GroupState({**now, **own}, state.dead)
+
     def selected(self, group: str, member: str) -> GroupState:
         """The state after a selection.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("supervisor")
 
 STOP_S: Final = 2.0
-SEND_S: Final = 5.0
+SEND_S: Final = 2.0
 BACKOFF_S: Final = (0.2, 1.0, 5.0, 30.0, 300.0)
 
 

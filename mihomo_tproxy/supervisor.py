@@ -266,6 +266,7 @@ class Supervisor:
 
     def _let_go(self) -> None:
         """In a forked child that lives long: close what is the supervisor's."""
+        os.close(self._image)  # or it would hold these rules in memory after the next reload
         self._workers.close_controls()
         self._monitor.close()
         self._control.abandon()
@@ -277,7 +278,7 @@ class Supervisor:
         if message is None:
             return
         if message[0] == "state":
-            self._regroup(message[1])
+            self._regroup(self._groups.decided(message[1]))
         elif message[0] == "health":
             self._groups.delays = message[1]
         elif message[0] == "answer":
@@ -338,6 +339,9 @@ class Supervisor:
             self._reload(strict=True)
             return {"ok": True, "rules": self._compiled.rules}
         if command in ("check", "check-group", "update"):
+            if not self._compiled.keeper:  # nothing needs it all the time: it comes now, and stays
+                self._compiled = self._compiled._replace(keeper=True)
+                self._revive_keeper()
             groups.forward(client, self._keeper, command, request)
             return None
         raise GatewayError(f"unknown command {command!r}")

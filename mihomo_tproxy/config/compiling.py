@@ -15,7 +15,7 @@ from mihomo_tproxy.config import load
 from mihomo_tproxy.config.modules import worker_modules
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.config.specs.provider import Vehicle
-from mihomo_tproxy.dataplane.plan import OWN_MARK, KernelPlan
+from mihomo_tproxy.dataplane.plan import OWN_MARK, STATIC, KernelPlan
 from mihomo_tproxy.keeper.store import FILE as STORE_FILE
 from mihomo_tproxy.keeper.store import load_selections
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
@@ -95,7 +95,7 @@ def conditional_targets(config: Config) -> frozenset[str]:
 
 
 def needs_keeper(config: Config) -> bool:
-    """Whether there is anything to check, or to download."""
+    """Whether there is anything to check, to download, or a file to watch."""
     providers = (*config.proxy_providers, *config.rule_providers)
     return (
         any(group.type is not GroupType.SELECT or group.interval_s for group in config.groups)
@@ -119,7 +119,9 @@ def _kernel_plan(config: Config) -> KernelPlan:
     return KernelPlan(
         patterns=gateway.lan,
         bypass=gateway.bypass,
-        static=tuple((each.key, each.length, int(each.verdict)) for each in static),
+        static=b"".join(
+            STATIC.pack(key.to_bytes(16, "big"), length, verdict) for key, length, verdict in static
+        ),
         masks=field_masks,
         include=gateway.clients.include_prefixes,
         exclude=gateway.clients.exclude_prefixes,

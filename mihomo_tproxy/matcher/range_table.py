@@ -2,8 +2,8 @@
 
 Overlapping ranges are flattened once into disjoint pieces, each with the value (`matcher.ranked`)
 of the ranks that cover it. Invariants: pieces cover all numbers, starts ascend strictly, neighbours
-differ in value; `find` is O(log n). Building is O(n log n), with a heap of the ranges that are open
-at the sweep line.
+differ in value; `find` is O(log n). Building is O(n log n): where ranges overlap, a heap holds
+those that are open at the sweep line.
 
 Addresses are 128-bit keys (`model.address`); those of IPv4 have an array of 32-bit starts, the
 others two of 64 bits.
@@ -20,7 +20,7 @@ from mihomo_tproxy.matcher.ranked import NO_VALUE
 from mihomo_tproxy.model.address import V4_MAPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mihomo_tproxy.matcher.ranked import OneRank, Ranking
     from mihomo_tproxy.matcher.sections import Sections, SectionWriter
@@ -50,29 +50,58 @@ class AddressLayout(NamedTuple):
 def flatten(ranges: Iterable[Range], ranking: Ranking | OneRank) -> tuple[list[int], list[int]]:
     """The starts of the pieces and their values; what lies before the first start has none."""
     ordered = sorted(ranges)
-    points = sorted({first for first, _, _ in ordered} | {last + 1 for _, last, _ in ordered})
     starts: list[int] = []
     values: list[int] = []
+    place, count = 0, len(ordered)
+    end, before = -1, NO_VALUE
+    while place < count:
+        first, last, value = ordered[place]
+        if end < first and before != NO_VALUE:
+            starts.append(end)
+            values.append(NO_VALUE)
+            before = NO_VALUE
+        place += 1
+        if place == count or ordered[place][0] > last:
+            # Most ranges touch no other.
+            if value != before:
+                starts.append(first)
+                values.append(value)
+                before = value
+            end = last + 1
+            continue
+        reach, begin = last, place - 1
+        while place < count and ordered[place][0] <= reach:
+            reach = max(reach, ordered[place][1])
+            place += 1
+        for start, value in _sweep(ordered[begin:place], ranking):
+            if value != before:
+                starts.append(start)
+                values.append(value)
+                before = value
+        end = reach + 1
+    if before != NO_VALUE:
+        starts.append(end)
+        values.append(NO_VALUE)
+    return starts, values
+
+
+def _sweep(ordered: list[Range], ranking: Ranking | OneRank) -> Iterator[tuple[int, int]]:
+    """Where the value of overlapping ranges without a gap may change, and to what."""
+    points = sorted({first for first, _, _ in ordered} | {last + 1 for _, last, _ in ordered})
+    points.pop()
     opened: list[tuple[int, int]] = []
-    upcoming, before, count = 0, NO_VALUE, len(ordered)
+    upcoming, count = 0, len(ordered)
     for point in points:
         while upcoming < count and ordered[upcoming][0] == point:
             _, last, rank = ordered[upcoming]
             heappush(opened, (rank, last))
             upcoming += 1
-        while opened and opened[0][1] < point:
+        while opened[0][1] < point:
             heappop(opened)
-        value = _value(opened, point, ranking)
-        if value != before:
-            starts.append(point)
-            values.append(value)
-            before = value
-    return starts, values
+        yield point, _value(opened, point, ranking)
 
 
 def _value(opened: list[tuple[int, int]], point: int, ranking: Ranking | OneRank) -> int:
-    if not opened:
-        return NO_VALUE
     rank = opened[0][0]
     if len(opened) == 1 or not ranking.may_pass(rank):
         return rank

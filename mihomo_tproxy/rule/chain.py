@@ -6,8 +6,8 @@ to tell apart, and no name while nothing names it) are depended on by nobody; a 
 nothing else is left out, or ends the list.
 
 A rule whose target may turn out to be unusable (`conditional`: a proxy without UDP, a group, PASS)
-is passed over then, so it ends nothing, and a decision by it or after it depends on the network as
-well: what TCP finds there, UDP may not.
+is passed over then, so it ends nothing; that it was not, and what comes after it, depends on the
+network as well.
 """
 
 from __future__ import annotations
@@ -60,16 +60,17 @@ def chain(
     rules: Iterable[Rule], constant: int = 0, conditional: Collection[str] = ()
 ) -> Iterator[Link]:
     """The rules in order, up to the first that decides always."""
+    conditional = frozenset(conditional)
     depends = 0
     for line, rule in expanded(rules):
         looks_at = rule.fields & ~constant
         if not looks_at and not rule.match(_STEERED):
             continue
         depends |= looks_at
-        passable = any(target in conditional for target in rule.targets())
-        always = not looks_at and not passable
+        passable = not conditional.isdisjoint(rule.targets())
         if passable:
             depends |= fields.NETWORK
+        always = not looks_at and not passable
         yield Link(rule, depends, always, line)
         if always:
             return

@@ -144,7 +144,9 @@ class Builder:
 
     def _depends(self) -> list[int]:
         links = self._links
-        last = links[-1].depends if links and not links[-1].always else 0
+        last = 0
+        if links and not links[-1].always:
+            last = links[-1].depends
         return [*(link.depends for link in links), last]
 
     def _pickled(self, header: Header) -> bytes:
@@ -181,7 +183,9 @@ def _union(links: Iterable[Link]) -> int:
 def _texts(rules: Iterable[Rule]) -> tuple[bytes, bytes]:
     ends, pieces, total = array("I"), [], 0
     for rule in rules:
-        text = repr(rule).encode("utf-8", "replace")
+        kind, payload, target = rule.kind, rule.payload, rule.target
+        whole = f"{kind},{payload},{target}" if payload and target else repr(rule)
+        text = whole.encode("utf-8", "replace")
         total += len(text)
         ends.append(total)
         pieces.append(text)

@@ -2,22 +2,26 @@
 
 `static_prefixes` gives address prefixes with verdicts for a longest-prefix-match table. Invariant:
 where the table's longest match says DIRECT or DROP, the engine decides so for every flow to that
-address, whatever its other fields. PROXY means that user space decides, UNKNOWN that it does unless
-it has left a verdict in the cache. First match and longest match are reconciled so: a prefix inside
-one of an earlier rule is left out, for the earlier rule wins; a prefix around one of an earlier
-rule is no conflict, for the longer one wins the look-up.
+address, whatever its other fields. PROXY means that user space decides; UNKNOWN, and no match, that
+it decides unless it left word for such flows: the choice of a group changes. First match and
+longest match are reconciled so: the rules' ranges become disjoint pieces, each with the verdict of
+the first rule; what is left has that of the rule that matches everything, as one prefix around all,
+and pieces of the same verdict need none of their own.
 
-Which outbound the kernel can stand in for: the built-in DIRECT. What a group takes follows from its
-choice, so that it is learnt, and forgotten with the choice. A proxy of type `direct` goes to user
-space, for its socket options. REJECT answers the client, which user space does; REJECT-DROP needs
-no answer.
+Which outbound the kernel can stand in for: the built-in DIRECT. A proxy of type `direct` goes to
+user space, for its socket options. REJECT answers the client, which user space does; REJECT-DROP
+needs no answer.
 """
 
 from __future__ import annotations
 
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mihomo_tproxy.matcher.cidr import EVERYTHING, Prefix, prefixes_of
+from mihomo_tproxy.matcher.cidr import EVERYTHING, prefixes_of
+from mihomo_tproxy.matcher.range_table import flatten
+from mihomo_tproxy.matcher.ranked import NO_VALUE, OneRank
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.enums import TunnelMode, Verdict
 from mihomo_tproxy.rule.address import AddressRule
@@ -25,8 +29,9 @@ from mihomo_tproxy.rule.chain import chain, steered_constants
 from mihomo_tproxy.rule.engine import MODE_TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from mihomo_tproxy.matcher.range_table import Range
     from mihomo_tproxy.model.interfaces import Rule
     from mihomo_tproxy.rule.chain import Link
 
@@ -69,17 +74,23 @@ def static_prefixes(
     """
     if mode is not TunnelMode.RULE:
         return [StaticVerdict(*EVERYTHING, verdict_of(MODE_TARGETS[mode]))]
-    links = chain(rules, steered_constants(names_observed=names_observed, local=local), conditional)
-    ranked: dict[Prefix, int] = {}
-    verdicts: list[Verdict] = []
-    for prefixes, verdict in _decided(links, conditional):
-        for prefix in prefixes:
-            ranked.setdefault(prefix, len(verdicts))
-        verdicts.append(verdict)
-        if len(ranked) > limit * 2:
-            break
-    kept = _uncovered(ranked)[:limit]
-    return [StaticVerdict(*prefix, verdicts[rank]) for prefix, rank in kept]
+    constant = steered_constants(names_observed=names_observed, local=local)
+    ranges, verdicts, default = _decided(chain(rules, constant, conditional), conditional)
+    implied = {default}
+    if default in (None, Verdict.UNKNOWN):
+        # Where no prefix decides, user space does.
+        implied = {Verdict.UNKNOWN, Verdict.PROXY}
+    pieces = [piece for piece in _pieces(ranges, verdicts) if piece.verdict not in implied]
+    pieces.sort(key=attrgetter("rank"))
+    prefixes = (
+        StaticVerdict(*prefix, piece.verdict)
+        for piece in pieces
+        for prefix in prefixes_of(piece.first, piece.last)
+    )
+    table = list(islice(prefixes, limit))
+    if default is not None and len(table) < limit:
+        table.append(StaticVerdict(*EVERYTHING, default))
+    return table
 
 
 def masks(
@@ -105,37 +116,50 @@ def masks(
     )
 
 
+class _Piece(NamedTuple):
+    """Addresses without a gap that meet the same verdict."""
+
+    first: int
+    last: int
+    rank: int
+    """The earliest rule that decides for any of them."""
+    verdict: Verdict
+
+
 def _decided(
     links: Iterable[Link], conditional: Collection[str]
-) -> Iterator[tuple[Iterable[Prefix], Verdict]]:
-    """Prefixes in the order of their rules, up to the first rule that needs more than them."""
-    for link in links:
+) -> tuple[list[Range], list[Verdict], Verdict | None]:
+    """Ranges and verdicts of the rules before the first that needs more than an address.
+
+    The last is the verdict for all other addresses, None if that rule came.
+    """
+    ranges: list[Range] = []
+    verdicts: list[Verdict] = []
+    for rank, link in enumerate(links):
         rule = link.rule
         targets = rule.targets()
         verdict = verdict_of(targets[0]) if len(targets) == 1 else Verdict.PROXY
         if any(target in conditional for target in targets):
             verdict = Verdict.UNKNOWN
         if link.always or rule.fields == 0:
-            yield (EVERYTHING,), verdict
-            return
+            return ranges, verdicts, verdict
         if not isinstance(rule, AddressRule) or rule.fields != fields.DST_ADDR:
-            return
-        yield (prefix for span in rule.ranges.ranges() for prefix in prefixes_of(*span)), verdict
-    yield (EVERYTHING,), Verdict.DIRECT
+            return ranges, verdicts, None
+        ranges.extend((first, last, rank) for first, last in rule.ranges.ranges())
+        verdicts.append(verdict)
+    return ranges, verdicts, Verdict.DIRECT
 
 
-def _uncovered(ranked: dict[Prefix, int]) -> list[tuple[Prefix, int]]:
-    """Prefixes that lie in none of an earlier rank, by rank.
-
-    Prefixes nest or are apart: sorted by address, the open ones around the next are a stack.
-    """
-    kept: list[tuple[Prefix, int]] = []
-    around: list[tuple[int, int]] = []
-    for prefix, rank in sorted(ranked.items()):
-        while around and around[-1][0] < prefix.key:
-            around.pop()
-        lowest = around[-1][1] if around else rank
-        if rank <= lowest:
-            kept.append((prefix, rank))
-        around.append((prefix.last, min(rank, lowest)))
-    return sorted(kept, key=lambda each: each[1])
+def _pieces(ranges: Iterable[Range], verdicts: Sequence[Verdict]) -> Iterator[_Piece]:
+    """Disjoint pieces; neighbours differ in verdict."""
+    starts, ranks = flatten(ranges, OneRank())
+    first, lowest = 0, NO_VALUE
+    verdict: Verdict | None = None
+    for start, rank in zip(starts, ranks, strict=True):
+        found = None if rank == NO_VALUE else verdicts[rank]
+        if found is verdict:
+            lowest = min(lowest, rank)
+            continue
+        if verdict is not None:
+            yield _Piece(first, start - 1, lowest, verdict)
+        first, lowest, verdict = start, rank, found

@@ -70,7 +70,9 @@ def test_all_that_depends_on_the_address_alone_is_in_the_table(
     decision = engine_of(rules).match(flow)
     if not decision.depends & ~fields.DST_ADDR:
         table = static_prefixes(rules, RULE, names_observed=True)
-        assert longest_match(table, flow.destination) == verdict_of(decision.target)
+        found = longest_match(table, flow.destination)
+        # Where the table has nothing, user space decides.
+        assert (found or Verdict.PROXY) == verdict_of(decision.target)
 
 
 @PROFILE
@@ -142,9 +144,31 @@ def test_modes() -> None:
 
 
 def test_limit_keeps_what_comes_first() -> None:
-    table = table_of("IP-CIDR,10.0.0.0/8,DIRECT", "IP-CIDR,11.0.0.0/8,DIRECT", limit=1)
-    assert longest_match(table, "10.0.0.1") is Verdict.DIRECT
-    assert longest_match(table, "11.0.0.1") is Verdict.UNKNOWN
+    lines = ("IP-CIDR,12.0.0.0/8,DIRECT", "IP-CIDR,10.0.0.0/8,DIRECT", "MATCH,out")
+    table = table_of(*lines, limit=1)
+    assert longest_match(table, "12.0.0.1") is Verdict.DIRECT
+    assert longest_match(table, "10.0.0.1") is Verdict.UNKNOWN
+
+
+def test_a_limit_leaves_no_verdict_around_what_it_left_out() -> None:
+    lines = ("IP-CIDR,10.0.0.0/8,out", "IP-CIDR,12.0.0.0/8,REJECT-DROP", "MATCH,DIRECT")
+    table = table_of(*lines, limit=1)
+    assert longest_match(table, "10.0.0.1") is Verdict.PROXY
+    for address in ("12.0.0.1", "11.0.0.1"):
+        assert longest_match(table, address) is Verdict.UNKNOWN
+
+
+def test_what_user_space_decides_anyway_takes_no_place() -> None:
+    table = table_of("IP-CIDR,10.0.0.0/8,out", "IP-CIDR,12.0.0.0/8,DIRECT", "MATCH,REJECT")
+    assert table == [
+        StaticVerdict(V4_MAPPED | 12 << 24, 104, Verdict.DIRECT),
+        StaticVerdict(0, 0, Verdict.PROXY),
+    ]
+
+
+def test_neighbours_of_one_verdict_are_one_prefix() -> None:
+    lines = ("IP-CIDR,10.0.0.0/8,DIRECT", "IP-CIDR,11.0.0.0/8,DIRECT", "DST-PORT,22,out")
+    assert table_of(*lines) == [StaticVerdict(V4_MAPPED | 10 << 24, 103, Verdict.DIRECT)]
 
 
 def test_a_direct_proxy_is_decided_in_user_space() -> None:
@@ -157,3 +181,17 @@ def test_masks_of_a_list() -> None:
     rules = [parse_rule(line) for line in (*lines, "SRC-PORT,1,REJECT", "MATCH,DIRECT")]
     both = fields.DST_ADDR | fields.DST_PORT
     assert masks(rules, RULE, names_observed=True) == (fields.DST_ADDR, both)
+
+
+def test_a_group_is_left_to_what_user_space_learns() -> None:
+    """Its choice may be DIRECT; what was learnt is void when it changes."""
+    rules = [parse_rule(line) for line in ("IP-CIDR,192.0.2.0/24,group", "MATCH,group")]
+    table = static_prefixes(rules, RULE, names_observed=True, conditional={"group"})
+    assert table == [StaticVerdict(0, 0, Verdict.UNKNOWN)]
+    found = masks(rules, RULE, names_observed=True, conditional={"group"})
+    assert found == (fields.DST_ADDR | fields.NETWORK,)
+
+
+def test_a_group_for_all_is_learnt_by_network() -> None:
+    rules = [parse_rule("MATCH,group")]
+    assert masks(rules, RULE, names_observed=True, conditional={"group"}) == (fields.NETWORK,)

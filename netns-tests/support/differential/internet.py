@@ -2,6 +2,7 @@
 
     TCP, UDP to any address and port  -> "DIRECT"
     SOCKS5 servers, one per outbound  -> "<name> <host> <port>", what the server was asked for
+    CHECK_URL through one of them     -> 204, for health checks; nothing else is alive by HTTP
     DNS on the node's own address     -> a table of names; NXDOMAIN for the rest
 
 Nothing is forwarded: whoever is asked answers himself. All of it lives on one thread with one event
@@ -32,6 +33,9 @@ DNS: Final = WAN_INTERNET[4]
 DIRECT: Final = "DIRECT"
 TABLE: Final = "inet differential"
 READY_S: Final = 10.0
+CHECKED: Final = "198.51.100.1"
+CHECK_URL: Final = f"http://{CHECKED}/generate_204"
+_NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 
 _NFT: Final = f"""\
 table {TABLE} {{
@@ -127,8 +131,9 @@ async def _serve_socks(
         writer.write(_SUCCESS[:4] + socket.inet_aton(DNS) + struct.pack("!H", port))
         if request[1] == 1:
             host, wanted, _ = read_address(request, 3)
-            await reader.readuntil(b"\n")
-            writer.write(f"{name} {host} {wanted}\n".encode())
+            line = await reader.readuntil(b"\n")
+            alive = host == CHECKED and b" HTTP/1." in line
+            writer.write(_NO_CONTENT if alive else f"{name} {host} {wanted}\n".encode())
         else:
             await reader.read()
     writer.close()
