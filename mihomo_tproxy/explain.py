@@ -251,8 +251,8 @@ class Basis:
             for key, length, number in STATIC.iter_unpack(self.plan.static)
             if masked(destination, length).key == int.from_bytes(key, "big")
         ]
-        length, key, verdict = max(found, default=(0, 0, 0))
-        return Verdict(verdict), prefix_text(key, length) if length else "every address"
+        length, key, number = max(found, default=(0, 0, 0))
+        return Verdict(number), prefix_text(key, length) if length else "every address"
 
     def _why_relayed(self, target: str, outbound: Outbound | None) -> str:
         if outbound is None:

@@ -266,7 +266,6 @@ class Supervisor:
 
     def _let_go(self) -> None:
         """In a forked child that lives long: close what is the supervisor's."""
-        os.close(self._image)  # or it would hold these rules in memory after the next reload
         self._workers.close_controls()
         self._monitor.close()
         self._control.abandon()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import socket
 
 import pytest
+from support.engines import engine_of
 from support.flows import metadata
 from support.loopback import FixedEngine, RelayRig, readable
 from support.proxies import built
 
 from mihomo_tproxy.config.specs.base import ProxySpec
 from mihomo_tproxy.config.specs.group import GroupSpec, GroupType
-from mihomo_tproxy.model.enums import Network, Verdict
-from mihomo_tproxy.model.fields import DST_ADDR
+from mihomo_tproxy.model.enums import Network, TunnelMode, Verdict
+from mihomo_tproxy.model.fields import DST_ADDR, DST_PORT, NETWORK
 from mihomo_tproxy.model.metadata import Decision
 from mihomo_tproxy.outbound.registry import OutboundRegistry
+from mihomo_tproxy.rule.registry import parse_rule
+from mihomo_tproxy.rule.static import masks
 
 
 class Notebook:
@@ -161,3 +164,22 @@ def test_what_does_not_take_a_flow_leaves_it_to_the_next_rule(targets, tcp, udp)
             for network in (Network.TCP, Network.UDP)
         ]
         assert found == [tcp, udp]
+
+
+def test_what_a_group_takes_of_one_network_says_nothing_of_the_other():
+    notebook = Notebook()
+    with RelayRig() as rig:
+        rig.tunnel.verdicts = notebook
+        rig.tunnel.outbounds = built(
+            rig, groups=(GroupSpec("deaf", GroupType.SELECT, ("DIRECT",), disable_udp=True),)
+        )
+        rules = [parse_rule(line) for line in ("DST-PORT,443,deaf", "MATCH,REJECT")]
+        rig.tunnel.engine = engine_of(rules, names_observed=False, conditional={"deaf"})
+        ways = [
+            rig.tunnel._decide(metadata("9.9.9.9", 443, network=network)).name
+            for network in (Network.TCP, Network.UDP)
+        ]
+        assert ways == ["DIRECT", "REJECT"]
+        (_, depends, verdict), *_ = notebook.learnt
+        assert (depends, verdict) == (DST_PORT | NETWORK, Verdict.DIRECT)
+        assert depends in masks(rules, TunnelMode.RULE, names_observed=False, conditional={"deaf"})
