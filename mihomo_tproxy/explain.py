@@ -235,8 +235,6 @@ class Basis:
             return True, f"{does} it from the first packet: the rules decide so for {where}"
         if verdict is Verdict.UNKNOWN:
             return False, self._why_relayed(decision.target, outbound)
-        if static is Verdict.PROXY:
-            return False, f"asks the relay for every flow to {where}"
         verdicts = KernelVerdicts(_Unwritten(), 0)
         verdicts.configure(1, plan.masks)
         if verdicts.learn(metadata, decision.depends, verdict):
