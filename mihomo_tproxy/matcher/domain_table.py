@@ -30,6 +30,7 @@ ONE: Final = 3
 _SEVERAL: Final = 4
 _SHIFT: Final = 29
 _EMPTY: Final = 0xFFFFFFFF
+_MAX_SINGLE: Final = 1000
 _PROBE: Final = "a name to compare hashes by"
 _TAG_SHIFT: Final = 31
 """Bits of the hash that do not choose the slot."""
@@ -45,6 +46,9 @@ class DomainLayout(NamedTuple):
     record_bits: int
     several: tuple[tuple[int, int, int, int, int], ...]
     """Values of records with more than one kind: (suffix, name, below, one, hint)."""
+    single: frozenset[str] | None
+    """All names of one label: nearly every name ends in one that is not among them. None when they
+    are many."""
 
 
 class DomainTableBuilder:
@@ -89,6 +93,7 @@ class DomainTableBuilder:
         records[::2] = array("I", accumulate(map(len, texts), initial=0))
         records[1::2] = array("I", words.values())
         bits = len(words).bit_length()
+        single = frozenset(name for name in words if "." not in name)
         return DomainLayout(
             hash(_PROBE),
             writer.add(_slots(words, bits)),
@@ -96,6 +101,7 @@ class DomainTableBuilder:
             writer.add(b"".join(texts)),
             bits,
             several,
+            single if len(single) <= _MAX_SINGLE else None,
         )
 
     def _words(self) -> tuple[dict[str, int], tuple[tuple[int, int, int, int, int], ...]]:
@@ -131,8 +137,8 @@ class DomainTable:
     """Looks names up."""
 
     __slots__ = (
-        "_bits", "_data", "_mask", "_record_mask", "_records", "_several", "_slots", "_tag_mask",
-        "_text",
+        "_bits", "_data", "_mask", "_record_mask", "_records", "_several", "_single", "_slots",
+        "_tag_mask", "_text",
     )  # fmt: skip
 
     def __init__(self, sections: Sections, layout: DomainLayout) -> None:
@@ -147,13 +153,18 @@ class DomainTable:
         self._record_mask = (1 << layout.record_bits) - 1
         self._tag_mask = _EMPTY & ~self._record_mask
         self._several = layout.several
+        self._single = layout.single
 
     def hits(self, host: str) -> list[int]:
         """The values of all entries that a name matches, and all its hints, in no order."""
         found: list[int] = []
         slots, mask, tag_mask, bits = self._slots, self._mask, self._tag_mask, self._bits
+        single = self._single
         name, at, depth = host, -1, 0
         while True:
+            at = host.find(".", at + 1)
+            if at < 0 and single is not None and name not in single:
+                return found
             code = hash(name)
             place = code & mask
             slot = slots[place]
@@ -171,7 +182,6 @@ class DomainTable:
                         found.append(word & NO_VALUE)
                     else:
                         found += self._others(kind, word & NO_VALUE, depth)
-            at = host.find(".", at + 1)
             if at < 0:
                 return found
             name = host[at + 1 :]
