@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mihomo_tproxy.matcher.range_table import NumberLayout
+    from mihomo_tproxy.model.interfaces import Rule
     from mihomo_tproxy.model.metadata import Metadata
     from mihomo_tproxy.rule.image import Image
 
@@ -46,11 +47,13 @@ class Engine:
 
     __slots__ = (
         "_asked",
+        "_asked_singly",
         "_constant",
         "_depends",
         "_domains",
         "_fixed",
         "_image",
+        "_last",
         "_lists",
         "_numbers",
         "_others",
@@ -88,6 +91,11 @@ class Engine:
         self._parts = header.parts if len(header.parts) else None
         self._asked = header.asked
         self._others = header.others
+        self._last = next(
+            (rank for rank, rule in header.others if _takes_everything(rule)), self._otherwise
+        )
+        """The first rule that takes everything: what is behind it comes only if it is unusable."""
+        self._asked_singly = [each for each in header.others if each[0] < self._last]
         self._resolves_at = header.resolves_at
         self._segments = [
             (each.start, each.lowest, AddressTable(sections, each.layout))
@@ -111,7 +119,7 @@ class Engine:
             return self._fixed
         if metadata.resolved is not None:
             metadata.destination = ""
-        best = self._otherwise
+        best = self._last
         if metadata.host:
             best = self._by_name(metadata, best)
         if self._numbers:
@@ -122,8 +130,12 @@ class Engine:
         if key is not None:
             for _, lowest, table in self._segments:
                 if lowest < best:
-                    best = self._lower(table.find(key), best)
-        for rank, rule in self._others:
+                    value = table.find(key)
+                    if value < best:
+                        best = value
+                    elif value != NO_VALUE:
+                        best = self._lower(value, best)
+        for rank, rule in self._asked_singly:
             if rank >= best:
                 break
             target = rule.decide(metadata)
@@ -294,3 +306,8 @@ class Engine:
             elif value < NO_VALUE:
                 found.update(self._lists[value - LISTED])
         return found
+
+
+def _takes_everything(rule: Rule) -> bool:
+    """What looks at nothing and is in an image matches."""
+    return not rule.fields and len(rule.targets()) == 1
