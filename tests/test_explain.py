@@ -206,8 +206,8 @@ def test_how_the_server_is_reached(make):
             "cannot hold it: it depends on the DSCP, which no packet shows",
         ),
         (
-            ["IP-CIDR,192.0.2.0/24,plain", "MATCH,DIRECT"], False,
-            "asks the relay for every flow to 192.0.2.0/24",
+            ["IP-CIDR,192.0.2.0/24,plain", "MATCH,DIRECT"], True,
+            "learns it from the first flow, then forwards all of the same destination address",
         ),
         (["MATCH,w"], False, "is not told: w is a proxy, the relay carries the flow"),
         (["MATCH,REJECT"], False, "is not told: the relay answers the client"),
