@@ -145,6 +145,11 @@ class Groups:
         for number in list(self._asked):
             self.answer(number, {"error": "the process for checks and downloads died: see the log"})
 
+    def forget_clients(self) -> None:
+        """In a forked child: those who wait are not ours."""
+        for client in self._asked.values():
+            client.close()
+
     def _describe(self, spec: GroupSpec) -> dict[str, Any]:
         now = self.state.now.get(spec.name)
         if now is None and spec.type is not GroupType.LOAD_BALANCE:

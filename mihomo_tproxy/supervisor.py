@@ -118,7 +118,7 @@ class Supervisor:
         self._create_links()
         monitor = ChangeMonitor()
         self._monitor = monitor
-        self._workers = Workers(instance.pins, plan.workers)
+        self._workers = Workers(instance.pins, plan.workers, self._let_go)
         self._workers.modules = self._compiled.modules
         self._workers.setup, self._workers.image = self._setup(self._compiled), self._image
         self._workers.start()
@@ -267,8 +267,11 @@ class Supervisor:
     def _let_go(self) -> None:
         """In a forked child that lives long: close what is the supervisor's."""
         self._workers.close_controls()
+        self._keeper.abandon()
+        self._groups.forget_clients()
         self._monitor.close()
-        self._control.abandon()
+        if hasattr(self, "_control"):
+            self._control.abandon()
         for link in self._links:
             os.close(link)
 
@@ -423,8 +426,7 @@ class Supervisor:
         else:
             os.close(self._image)
             self._image = image
-            path = f"/proc/{os.getpid()}/fd/{image}"
-            self._keeper.tell("reload", compiled.worker, self._groups.state, path)
+            self._keeper.tell("reload", compiled.worker, self._groups.state, descriptor=image)
         finally:
             self._write_settings()
 
