@@ -39,10 +39,10 @@ class Groups:
         self._asked: dict[int, socket.socket] = {}
         self._last = 0
 
-    def replace(self, specs: tuple[GroupSpec, ...], selected: Mapping[str, str]) -> dict[str, str]:
+    def replace(self, specs: tuple[GroupSpec, ...], selected: Mapping[str, str]) -> GroupState:
         """Take another configuration's groups; what they chose stays where it still can.
 
-        `selected` counts where nothing was chosen yet. Returns what was chosen before.
+        `selected` counts where nothing was chosen yet. Returns the state before, for `restore`.
         """
         before = self.state
         self._specs = {spec.name: spec for spec in specs}
@@ -55,7 +55,12 @@ class Groups:
             },
             {name: dead for name, dead in before.dead.items() if name in self._specs},
         )
-        return before.now
+        return before
+
+    def restore(self, specs: tuple[GroupSpec, ...], state: GroupState) -> None:
+        """Take the groups of before again, and what they chose."""
+        self._specs = {spec.name: spec for spec in specs}
+        self.state = state
 
     def decided(self, state: GroupState) -> GroupState:
         """What the keeper decided, and beside it what was selected here.
