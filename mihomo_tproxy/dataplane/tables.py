@@ -32,15 +32,23 @@ def write_settings(
 
 
 def write_clients(pins: str, plan: KernelPlan) -> None:
-    """The LAN hosts that are steered or left alone."""
+    """The LAN hosts that are steered or left alone.
+
+    Raises:
+        DataplaneError: the kernel does not take them.
+    """
     listed = {abi.prefix_key(*prefix): bytes([abi.CLIENT_INCLUDE]) for prefix in plan.include}
     listed |= {abi.prefix_key(*prefix): bytes([abi.CLIENT_EXCLUDE]) for prefix in plan.exclude}
-    with closing(open_map(pins, "clients")) as table:
-        table.replace(listed)
     macs = {abi.MAC.pack(mac): bytes([abi.CLIENT_INCLUDE]) for mac in plan.include_macs}
     macs |= {abi.MAC.pack(mac): bytes([abi.CLIENT_EXCLUDE]) for mac in plan.exclude_macs}
-    with closing(open_map(pins, "macs")) as table:
-        table.replace(macs)
+    for name, wanted in (("clients", listed), ("macs", macs)):
+        with closing(open_map(pins, name)) as table:
+            try:
+                table.replace(wanted)
+            except OSError as error:
+                raise DataplaneError(
+                    f"gateway.clients: {len(wanted)} entries do not fit: {error.strerror}"
+                ) from error
 
 
 def prefix_table(
