@@ -7,6 +7,7 @@ Fork, not exec: the parent is single-threaded and the child inherits what it nee
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import select
@@ -66,6 +67,7 @@ def run_in_child(work: Callable[[], T], what: str) -> T:
 
 def _serve(work: Callable[[], T], writer: int) -> None:
     """The child's whole life; never returns."""
+    gc.disable()  # What it leaves goes with it; looking for it in large lists takes a third more.
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

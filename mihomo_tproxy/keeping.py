@@ -42,8 +42,8 @@ class Keeper:
         self._start_at = 0.0
         self._started = 0.0
 
-    def start(self, config: bytes, state: GroupState, home: str) -> None:
-        """Fork it."""
+    def start(self, config: bytes, state: GroupState, home: str, image: int) -> None:
+        """Fork it; `image` is the descriptor of the rules' image."""
         ours, theirs = socket.socketpair()
         parent = os.getpid()
         pid = os.fork()
@@ -51,7 +51,7 @@ class Keeper:
             end_with_parent(parent)
             ours.close()
             self._let_go()
-            _become_keeper(theirs, config, state, home)
+            _become_keeper(theirs, config, state, home, image)
         theirs.close()
         ours.settimeout(SEND_S)
         self.pid, self.control, self._started = pid, ours, time.monotonic()
@@ -133,14 +133,16 @@ class Keeper:
         self.pid, self.control = 0, None
 
 
-def _become_keeper(control: socket.socket, config: bytes, state: GroupState, home: str) -> None:
+def _become_keeper(
+    control: socket.socket, config: bytes, state: GroupState, home: str, image: int
+) -> None:
     """The forked child's whole life; never returns."""
     become_child()
     code = 1
     try:
         from mihomo_tproxy.keeper.process import run_keeper
 
-        run_keeper(control, config, state, home)
+        run_keeper(control, config, state, home, image)
         code = 0
     except BaseException:
         log.exception("keeper")

@@ -258,13 +258,14 @@ class Supervisor:
 
     def _revive_keeper(self) -> None:
         if self._compiled.keeper and self._keeper.due():
-            self._keeper.start(self._compiled.worker, self._groups.state, self._compiled.home)
+            self._keeper.start(
+                self._compiled.worker, self._groups.state, self._compiled.home, self._image
+            )
         elif not self._compiled.keeper:
             self._keeper.stop()
 
     def _let_go(self) -> None:
         """In a forked child that lives long: close what is the supervisor's."""
-        os.close(self._image)  # or it would hold these rules in memory after the next reload
         self._workers.close_controls()
         self._monitor.close()
         self._control.abandon()
@@ -422,7 +423,8 @@ class Supervisor:
         else:
             os.close(self._image)
             self._image = image
-            self._keeper.tell("reload", compiled.worker, self._groups.state)
+            path = f"/proc/{os.getpid()}/fd/{image}"
+            self._keeper.tell("reload", compiled.worker, self._groups.state, path)
         finally:
             self._write_settings()
 

@@ -14,7 +14,6 @@ import os
 import pickle
 import signal
 import socket
-from mmap import PROT_READ, mmap
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -32,7 +31,7 @@ from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_udp
 from mihomo_tproxy.limits import raise_open_files
 from mihomo_tproxy.memory import trim
 from mihomo_tproxy.messages import receive_message, send_message
-from mihomo_tproxy.model.fields import NAMES_OBSERVED
+from mihomo_tproxy.model.fields import DSCP, NAMES_OBSERVED, PROCESS, UID
 from mihomo_tproxy.net.gc_watch import GcWatch
 from mihomo_tproxy.net.icmp import Unreachable
 from mihomo_tproxy.net.pipes import PipePool
@@ -44,13 +43,12 @@ from mihomo_tproxy.outbound.env import OutboundEnv
 from mihomo_tproxy.outbound.factory import build_outbounds
 from mihomo_tproxy.rule.chain import steered_constants
 from mihomo_tproxy.rule.engine import Engine
-from mihomo_tproxy.rule.image import Image
+from mihomo_tproxy.rule.image import Image, map_image
 from mihomo_tproxy.tunnel.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.schema import Config
     from mihomo_tproxy.messages import Setup
-    from mihomo_tproxy.model.enums import TunnelMode
     from mihomo_tproxy.model.group_state import GroupState
     from mihomo_tproxy.outbound.registry import OutboundRegistry
 
@@ -87,9 +85,7 @@ class Worker:
         self._pipes = PipePool()
         self._stats = WorkerStats(open_map(pins, "worker_stats"), index)
         self._claims = Claims(open_map(pins, "claims"))
-        self.verdicts = KernelVerdicts(
-            open_map(pins, "verdicts"), steered_constants(names_observed=NAMES_OBSERVED)
-        )
+        self.verdicts = KernelVerdicts(open_map(pins, "verdicts"), 0)
         self._unreachable = Unreachable(self.reactor)
         self._context: RelayContext
         self._tunnel: Tunnel
@@ -113,7 +109,7 @@ class Worker:
         self._tunnel = Tunnel(
             self._context,
             self._resolver,
-            steered_engine(image, config.mode),
+            steered_engine(image, config),
             self._outbounds(config, self._context, self._resolver, setup.state),
             self.verdicts,
             gateway.max_flows,
@@ -128,7 +124,8 @@ class Worker:
             self._context, self._tunnel, index=self._index, shared=gateway.workers > 1
         )
         self._listeners.start(config, ipv6=ipv6)
-        self._failures = FailureWatch(self._tunnel.outbounds, self.tracker)
+        self._look_closer()
+        self._failures = FailureWatch(config.groups, self.tracker)
         self._publish()
 
     def _relay_context(self, config: Config) -> RelayContext:
@@ -185,20 +182,36 @@ class Worker:
         config: Config = pickle.loads(setup.config)  # noqa: S301 (the supervisor's)
         context = self._relay_context(config)
         resolver = SystemResolver(self._loop, config.hosts)
-        engine, named = steered_engine(image, config.mode), Engine(image, config.mode)
+        engine, named = steered_engine(image, config), Engine(image, config.mode)
         outbounds = self._outbounds(config, context, resolver, setup.state)
         self._context, self._resolver = context, resolver
         self._tunnel.resolver = resolver
         self._tunnel.engine, self._tunnel.named_engine = engine, named
         self._tunnel.outbounds = outbounds
-        self._failures = FailureWatch(outbounds, self.tracker)
+        self._failures = FailureWatch(config.groups, self.tracker)
         self._make_room(config.gateway.max_flows)
         self._take_priority(config.gateway.nice)
         self._tunnel.flow_limit = config.gateway.max_flows
         self._tunnel.nat.udp_timeout_s = config.gateway.udp_timeout
         self._listeners.reload(self._context, config, ipv6=has_ipv6())
+        self._look_closer()
         self.verdicts.configure(setup.epoch, setup.masks)
         self.gc.freeze()
+
+    def _look_closer(self) -> None:
+        """Have only what rules ask for looked up: programs of this host, DSCP."""
+        tunnel = self._tunnel
+        if tunnel.owners is not None:
+            tunnel.owners.close()
+            tunnel.owners = None
+        asked = tunnel.named_engine.fields
+        if asked & (PROCESS | UID):
+            from mihomo_tproxy.net.owner import OwnerFinder
+
+            tunnel.owners = OwnerFinder(paths=bool(asked & PROCESS))
+        for listener in self._steered:
+            if isinstance(listener, UdpListener):
+                listener.want_dscp(bool(asked & DSCP))
 
     def regroup(self, state: GroupState, epoch: int) -> None:
         """New flows go where the groups lead now."""
@@ -267,17 +280,10 @@ class Worker:
         self._pipes.close()
 
 
-def steered_engine(image: Image, mode: TunnelMode) -> Engine:
+def steered_engine(image: Image, config: Config) -> Engine:
     """The rules for flows that the kernel steers to us."""
-    return Engine(image, mode, constant=steered_constants(names_observed=NAMES_OBSERVED))
-
-
-def map_image(descriptor: int) -> Image:
-    """The rules' image behind a descriptor, which is closed."""
-    try:
-        return Image(mmap(descriptor, 0, prot=PROT_READ))
-    finally:
-        os.close(descriptor)
+    constant = steered_constants(names_observed=NAMES_OBSERVED, local=config.gateway.local)
+    return Engine(image, config.mode, constant=constant)
 
 
 def has_ipv6() -> bool:

@@ -17,9 +17,9 @@ from mihomo_tproxy.model.group_state import EMPTY_STATE
 WAIT_S = 20
 
 
-def repeat(control, config, state, home):
+def repeat(control, config, state, home, image):
     """A keeper's life; `die` ends it, `hang` makes it deaf to SIGTERM."""
-    send_message(control, ("ready", config, state, home))
+    send_message(control, ("ready", config, state, home, image))
     while (message := receive_message(control)) is not None:
         if message[0] == "die":
             os._exit(1)
@@ -49,8 +49,8 @@ def keeper(monkeypatch, child_says):
 
 
 def started(keeper):
-    keeper.start(b"config", EMPTY_STATE, "/home")
-    assert keeper.hear() == ("ready", b"config", EMPTY_STATE, "/home")
+    keeper.start(b"config", EMPTY_STATE, "/home", 7)
+    assert keeper.hear() == ("ready", b"config", EMPTY_STATE, "/home", 7)
 
 
 def reaped(keeper):

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from mihomo_tproxy.messages import receive_message, send_message
+from mihomo_tproxy.messages import Setup, receive_message, send_message
+from mihomo_tproxy.model.group_state import EMPTY_STATE
 from mihomo_tproxy.workers import WorkerRefused, Workers
 
 
@@ -35,5 +36,5 @@ def test_a_worker_that_refuses_a_reload_is_not_killed(tmp_path):
         thread = threading.Thread(target=refuse)
         thread.start()
         with pytest.raises(WorkerRefused, match="worker 0: no such certificate"):
-            workers.reload(b"", 1, ())
+            workers.reload(Setup(b"", 1, (), EMPTY_STATE), -1)
         thread.join()

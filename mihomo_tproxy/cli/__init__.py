@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     import argparse
 
-    from mihomo_tproxy.cli import govern, provider, rig
+    from mihomo_tproxy.cli import parsers, rig
 
     parser = argparse.ArgumentParser(
         prog="mihomo-tproxy", description="Transparent proxy gateway; reads mihomo's configuration."
@@ -102,8 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "show the gateway at work, in namespaces of this machine")
     demo.add_argument("--once", action="store_true", help="end after the table")
     demo.add_argument("--json", action="store_true", help="print the table as JSON")
-    govern.add_parsers(commands)
-    provider.add_parser(commands)
+    parsers.add_parsers(commands)
     rig.add_parser(commands)
     return parser
 

@@ -22,35 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
 BALANCE: Final = "load-balance"
-
-
-def add_parsers(commands: Subparsers) -> None:
-    """Adds the commands; `args.handler(args)` is the exit code."""
-    text = "groups: list them, show one, select a member"
-    group = commands.add_parser("group", help=text, description=text)
-    group.add_argument("group", metavar="GROUP", nargs="?", help="show this one")
-    group.add_argument("member", metavar="MEMBER", nargs="?", help="and have it take this member")
-    group.add_argument("--auto", action="store_true", help="url-test, fallback: choose again")
-    group.set_defaults(handler=_group)
-    text = "whether the rules decide, or everything goes one way"
-    mode = commands.add_parser("mode", help=text, description=text)
-    mode.add_argument("mode", metavar="MODE", nargs="?", help="rule, global or direct")
-    mode.set_defaults(handler=_mode)
-    text = "read the configuration again; a file that fails changes nothing"
-    reload = commands.add_parser("reload", help=text, description=text)
-    reload.set_defaults(handler=_reload)
-    text = "test a proxy or a group now"
-    delay = commands.add_parser("delay", help=text, description=text)
-    delay.add_argument("name", metavar="NAME", help="a proxy or a group")
-    delay.add_argument("--url", default="", help="what to ask for through it")
-    delay.add_argument("--timeout", metavar="MS", type=int, default=5000, help="5000")
-    delay.add_argument("--members", action="store_true", help="every member of a group")
-    delay.set_defaults(handler=_delay)
-    for parser in (group, mode, reload, delay):
-        parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def tell(command: str, **arguments: Any) -> dict[str, Any]:
@@ -75,7 +47,8 @@ def find(report: dict[str, Any], name: str) -> dict[str, Any]:
     raise GatewayError(f"there is no group {name!r}{_near(name, [g['name'] for g in groups])}")
 
 
-def _group(args: argparse.Namespace) -> int:
+def group(args: argparse.Namespace) -> int:
+    """List groups, show one, or select a member."""
     if args.auto and (args.member or not args.group):
         raise GatewayError("--auto goes with a GROUP, and without a MEMBER")
     report = tell("groups")
@@ -83,12 +56,12 @@ def _group(args: argparse.Namespace) -> int:
         shown = [group for group in report["groups"] if args.json or not group["hidden"]]
         print(json.dumps(report) if args.json else groups_text(shown, report["delays"]))
         return 0
-    group = find(report, args.group)
+    chosen = find(report, args.group)
     if args.member or args.auto:
-        return _select(args, group)
-    delays = {name: report["delays"].get(name) for name in group["members"]}
+        return _select(args, chosen)
+    delays = {name: report["delays"].get(name) for name in chosen["members"]}
     print(
-        json.dumps({**group, "delays": delays}) if args.json else members_text(group, delays),
+        json.dumps({**chosen, "delays": delays}) if args.json else members_text(chosen, delays),
     )
     return 0
 
@@ -107,24 +80,27 @@ def _select(args: argparse.Namespace, group: dict[str, Any]) -> int:
     return 0
 
 
-def _mode(args: argparse.Namespace) -> int:
+def mode(args: argparse.Namespace) -> int:
+    """Show the mode, or switch."""
     result = tell("mode", mode=args.mode) if args.mode else tell("groups")
     print(json.dumps({"mode": result["mode"]}) if args.json else result["mode"])
     return 0
 
 
-def _reload(args: argparse.Namespace) -> int:
+def reload(args: argparse.Namespace) -> int:
+    """Have the configuration read again."""
     rules = tell("reload")["rules"]
     print(json.dumps({"rules": rules}) if args.json else f"reloaded: {rules} rules")
     return 0
 
 
-def _delay(args: argparse.Namespace) -> int:
+def delay(args: argparse.Namespace) -> int:
+    """Test a proxy or a group."""
     report = tell("groups")
     if args.members:
-        group = find(report, args.name)
-        delays = tell("check-group", name=group["name"])["delays"]
-        print(json.dumps(delays) if args.json else members_text(group, delays))
+        tested = find(report, args.name)
+        delays = tell("check-group", name=tested["name"])["delays"]
+        print(json.dumps(delays) if args.json else members_text(tested, delays))
         return 0
     known = {group["name"] for group in report["groups"]}
     known.update(*(group["members"] for group in report["groups"]))

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.specs.provider import ProviderSpec
     from mihomo_tproxy.keeper.store import SourceState
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
 HOUR_S: Final = 3600
 _AGES: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -68,17 +66,8 @@ class Entry:
         return self.updated + self.interval_s
 
 
-def add_parser(commands: Subparsers) -> None:
-    """Adds `provider`; `args.handler(args)` is the exit code."""
-    text = "providers: list them, show one, download one now"
-    parser = commands.add_parser("provider", help=text, description=text)
-    parser.add_argument("name", metavar="NAME", nargs="?", help="show this one")
-    parser.add_argument("--update", action="store_true", help="download it now")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(handler=_provider)
-
-
-def _provider(args: argparse.Namespace) -> int:
+def provider(args: argparse.Namespace) -> int:
+    """List providers, show one, or have it downloaded."""
     if args.update and not args.name:
         raise GatewayError("--update goes with a NAME")
     entries = collect(running_config())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mihomo_tproxy.config.schema import Config
+    from mihomo_tproxy.config.yaml import Document
 
 
 def load(path: str, home: str = "") -> Config:
@@ -19,11 +20,17 @@ def load(path: str, home: str = "") -> Config:
     Raises:
         ConfigError: the file cannot be read or used; it carries every problem found.
     """
+    return load_with_lines(path, home)[0]
+
+
+def load_with_lines(path: str, home: str = "") -> tuple[Config, Document]:
+    """As `load`, and the document, which knows the line of everything in it."""
     from mihomo_tproxy.config.toplevel import parse_document
     from mihomo_tproxy.config.yaml import load_file
 
     home = os.path.realpath(home or os.path.dirname(path) or ".")
-    return parse_document(load_file(path), home)
+    document = load_file(path)
+    return parse_document(document, home), document
 
 
 def parse(text: str, home: str = "") -> Config:

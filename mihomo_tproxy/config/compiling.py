@@ -15,7 +15,7 @@ from mihomo_tproxy.config import load
 from mihomo_tproxy.config.modules import worker_modules
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.config.specs.provider import Vehicle
-from mihomo_tproxy.dataplane.plan import OWN_MARK, KernelPlan
+from mihomo_tproxy.dataplane.plan import OWN_MARK, STATIC, KernelPlan
 from mihomo_tproxy.keeper.store import FILE as STORE_FILE
 from mihomo_tproxy.keeper.store import load_selections
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
@@ -51,7 +51,7 @@ def compile_file(path: str, home: str, image: int, mode: TunnelMode | None = Non
     if mode is not None:
         config = replace(config, mode=mode)
     write_image(config, image)
-    return compile_config(config)._replace(selected=_selected(config))
+    return compile_config(config)._replace(selected=stored_selections(config))
 
 
 def compile_config(config: Config) -> Compiled:
@@ -74,7 +74,7 @@ def compile_config(config: Config) -> Compiled:
     )
 
 
-def _selected(config: Config) -> dict[str, str]:
+def stored_selections(config: Config) -> dict[str, str]:
     """What was selected before, if it is to be remembered and anything was."""
     if not config.store_selected or not os.path.exists(os.path.join(config.home, STORE_FILE)):
         return {}
@@ -101,7 +101,7 @@ def needs_keeper(config: Config) -> bool:
         any(group.type is not GroupType.SELECT or group.interval_s for group in config.groups)
         or any(provider.vehicle is not Vehicle.INLINE for provider in providers)
         or any(provider.health_check is not None for provider in config.proxy_providers)
-        or bool(config.geo.needed)
+        or bool(config.geo.missing or (config.geo.auto_update and config.geo.needed))
     )
 
 
@@ -113,13 +113,15 @@ def _kernel_plan(config: Config) -> KernelPlan:
     field_masks: tuple[int, ...] = ()
     if cache:
         conditional = conditional_targets(config)
-        known = {"names_observed": NAMES_OBSERVED}
+        known = {"names_observed": NAMES_OBSERVED, "local": gateway.local}
         static = static_prefixes(config.rules, config.mode, conditional=conditional, **known)
         field_masks = masks(config.rules, config.mode, conditional=conditional, **known)
     return KernelPlan(
         patterns=gateway.lan,
         bypass=gateway.bypass,
-        static=tuple((each.key, each.length, int(each.verdict)) for each in static),
+        static=b"".join(
+            STATIC.pack(key.to_bytes(16, "big"), length, verdict) for key, length, verdict in static
+        ),
         masks=field_masks,
         include=gateway.clients.include_prefixes,
         exclude=gateway.clients.exclude_prefixes,

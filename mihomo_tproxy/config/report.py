@@ -29,6 +29,10 @@ class Report:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
 
+    def line(self, path: str) -> int | None:
+        """The line of a path, or of what is around it."""
+        return self._document.line(path)
+
     def problem(self, path: str, message: str) -> None:
         """The file cannot be used because of this."""
         self.problems.append(Problem(path, message, self._document.line(path)))

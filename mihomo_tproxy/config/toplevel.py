@@ -41,7 +41,7 @@ IGNORED_KEYS: Final = frozenset(
         *("external-controller-pipe", "external-controller-routing-mark"),
         *("external-controller-tls", "external-controller-unix", "external-doh-server"),
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
-        *("global-client-fingerprint"),
+        "global-client-fingerprint",
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
         *("ntp", "secret"),
         *("sniffer", "ss-config", "tcp-concurrent", "tls", "tuic-server", "tun"),
@@ -141,7 +141,8 @@ def _bind_address(section: Section) -> str:
 def _warn_unused(report: Report, section: Section) -> None:
     ignored = sorted(key for key in section.keys if key in IGNORED_KEYS)
     if ignored:
-        report.general_warning(f"ignored, no effect in this version: {', '.join(ignored)}")
+        named = ", ".join(f"{key} (line {report.line(key)})" for key in ignored)
+        report.general_warning(f"ignored, no effect in this version: {named}")
     for key in ignored:
         section.take(key)
     section.warn_unknown(IGNORED_KEYS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mihomo_tproxy.dataplane import abi
 from mihomo_tproxy.dataplane.bpf import Map, netns_cookie
-from mihomo_tproxy.dataplane.plan import covered
+from mihomo_tproxy.dataplane.plan import STATIC, by_length, covered
 from mihomo_tproxy.errors import DataplaneError
 from mihomo_tproxy.model.enums import Verdict
 
@@ -54,9 +54,11 @@ def prefix_table(
     never = [*plan.bypass, *((key, size) for index, key, size in host.on_link if index in indexes)]
     direct = abi.PREFIX_VERDICT.pack(0, Verdict.DIRECT)
     table = {abi.prefix_key(*prefix): direct for prefix in never}
-    for key, length, verdict in plan.static:
-        if not covered(key, length, never):
-            table[abi.prefix_key(key, length)] = abi.PREFIX_VERDICT.pack(generation, verdict)
+    around = by_length(never)
+    values = {each: abi.PREFIX_VERDICT.pack(generation, each) for each in Verdict}
+    for key, length, verdict in STATIC.iter_unpack(plan.static):
+        if not covered(int.from_bytes(key, "big"), length, around):
+            table[abi.PREFIX.pack(length, key)] = values[verdict]
     return table
 
 

@@ -1,20 +1,20 @@
 """The verdict cache as the relay sees it: decisions become kernel verdicts.
 
-Proof obligation: the key holds exactly the fields the decision depended on, stamped with the epoch
-of the rules and of the groups' choices that decided; the kernel ignores every other epoch. So a
-verdict found there is what the engine would decide for that flow.
+Proof obligation: the key holds all fields the decision depended on, stamped with the epoch of the
+rules and of the groups' choices that decided; the kernel ignores every other epoch. So a verdict
+found there is what the engine would decide for that flow. The key holds no other field, but for a
+decision that depended on nothing: that one is held by the network.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mihomo_tproxy.dataplane.abi import VERDICT_KEY, VERDICT_VALUE
 from mihomo_tproxy.model.enums import Network, Verdict
 from mihomo_tproxy.model.fields import DST_ADDR, DST_PORT, NETWORK, PACKET, SRC_ADDR, SRC_PORT
 
 if TYPE_CHECKING:
-    from mihomo_tproxy.dataplane.bpf import Map
     from mihomo_tproxy.model.metadata import Metadata
 
 IPPROTO = {Network.TCP: 6, Network.UDP: 17}
@@ -22,10 +22,17 @@ NO_ADDRESS = bytes(16)
 NO_PORT = bytes(2)
 
 
+class Table(Protocol):
+    """The map, as far as it is needed here (`dataplane.bpf.Map`)."""
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Write an entry; raises OSError if the kernel does not take it."""
+
+
 class KernelVerdicts:
     """`model.interfaces.VerdictMap` over the pinned map `verdicts`."""
 
-    def __init__(self, verdicts: Map, unobserved: int) -> None:
+    def __init__(self, verdicts: Table, unobserved: int) -> None:
         """`unobserved`: fields no flow can show here, such as DOMAIN while nothing names flows."""
         self._map = verdicts
         self._unobserved = unobserved
@@ -45,7 +52,7 @@ class KernelVerdicts:
 
     def learn(self, metadata: Metadata, depends: int, verdict: Verdict) -> bool:
         """Cache a verdict; see `VerdictMap.learn`."""
-        mask = depends & ~self._unobserved
+        mask = depends & ~self._unobserved or NETWORK
         if mask not in self._masks or mask & ~PACKET or not metadata.destination:
             return False
         try:

@@ -77,6 +77,10 @@ class Balance(Group):
     def pick(self, metadata: Metadata | None) -> Outbound:
         """The pick of the member that the strategy finds."""
         self.used = True
+        return self.member(metadata).pick(metadata)
+
+    def member(self, metadata: Metadata | None) -> Outbound:
+        """The member that the strategy finds; of round-robin it is another the next time."""
         strategy = self.spec.strategy
         if strategy is Strategy.CONSISTENT_HASHING:
             place = self._hashed(self._user(metadata) or destination_of(metadata))
@@ -84,7 +88,7 @@ class Balance(Group):
             place = self._next()
         else:
             place = self._sticky(metadata)
-        return self._members[place].pick(metadata)
+        return self._members[place]
 
     def _user(self, metadata: Metadata | None) -> str:
         return metadata.inbound_user if self.spec.hash_user and metadata is not None else ""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.specs.group import GroupSpec
     from mihomo_tproxy.model.enums import Verdict
     from mihomo_tproxy.model.group_state import GroupState
+    from mihomo_tproxy.model.metadata import Metadata
     from mihomo_tproxy.outbound.base import Outbound, PacketLink, PacketSink
 
 
@@ -43,6 +44,10 @@ class Group(Picker):
     @property
     def passes(self) -> bool:
         """Whether the rules are asked on."""
+        raise NotImplementedError
+
+    def member(self, metadata: Metadata | None) -> Outbound:
+        """The member that a flow takes, itself perhaps a group."""
         raise NotImplementedError
 
     def fill(self, members: Sequence[Outbound]) -> None:

@@ -54,6 +54,10 @@ class Chosen(Group):
         self.used = True
         return self._choice.pick(metadata)
 
+    def member(self, metadata: Metadata | None) -> Outbound:
+        """The choice."""
+        return self._choice
+
     @property
     def verdict(self) -> Verdict:
         """The choice's; when the choice changes, the kernel forgets it."""

@@ -15,7 +15,7 @@ from mihomo_tproxy.model.group_state import GroupState
 from mihomo_tproxy.model.status import is_expected, status_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from mihomo_tproxy.config.specs.group import GroupSpec
     from mihomo_tproxy.keeper.history import History, Sample
@@ -53,7 +53,10 @@ class Choices:
 
     @property
     def state(self) -> GroupState:
-        """All choices at this moment."""
+        """All choices at this moment, without those that nobody made yet.
+
+        So a configuration that begins makes no news.
+        """
         return GroupState(dict(self._now), dict(self._dead))
 
     @property
@@ -84,16 +87,32 @@ class Choices:
         else:
             raise ValueError(f"{member!r} is no member of {name!r}")
 
-    def refresh(self) -> bool:
-        """Choose anew; whether anything changed."""
-        before = (dict(self._now), dict(self._dead))
+    def refresh(self, busy: Container[str] = ()) -> bool:
+        """Choose anew; whether anything changed.
+
+        The url-test groups in `busy` are being tested: before all of their members had their turn
+        only a dead choice is replaced, for each other one costs the kernel what it has learnt.
+        """
+        before = self.state
+        self._dead.clear()
         for name, group in self._groups.items():
             if group.type is GroupType.LOAD_BALANCE:
                 alive = self._delays(group)
-                self._dead[name] = frozenset(each for each in group.members if each not in alive)
-            else:
-                self._now[name] = self._choose(group)
-        return before != (self._now, self._dead)
+                dead = frozenset(each for each in group.members if each not in alive)
+                if dead:
+                    self._dead[name] = dead
+                continue
+            chosen = self._choose(group, name in busy)
+            if chosen != group.default or name in self._now:
+                self._now[name] = chosen
+        return before != self.state
+
+    def now(self, name: str) -> str:
+        """Where a group's flows go, "" for those of load-balance."""
+        group = self._groups[name]
+        if group.type is GroupType.LOAD_BALANCE:
+            return ""
+        return self._now.get(name, group.default)
 
     def used(self, names: Iterable[str]) -> set[str]:
         """These groups, and those that are chosen by them, and so on."""
@@ -105,7 +124,7 @@ class Choices:
                 found.add(name)
                 group = self._groups[name]
                 balanced = group.type is GroupType.LOAD_BALANCE
-                picks = group.members if balanced else (self._now[name],)
+                picks = group.members if balanced else (self.now(name),)
                 waiting.extend(pick for pick in picks if pick in self._groups)
         return found
 
@@ -114,7 +133,7 @@ class Choices:
         sample = self._history.last(member, group.url)
         return sample is None or self._answered(group, sample)
 
-    def _choose(self, group: GroupSpec) -> str:
+    def _choose(self, group: GroupSpec, busy: bool) -> str:
         name = group.name
         selected = self._selected.get(name, "")
         if group.type is GroupType.SELECT:
@@ -123,6 +142,8 @@ class Choices:
         delays = self._delays(group)
         if group.type is GroupType.URL_TEST:
             current = self._now.get(name, "")
+            if busy and current in delays and not selected:
+                return current
             return choose_url_test(group.members, delays, current, group.tolerance_ms, selected)
         if selected and selected not in delays:
             # As in mihomo: a fixed member that dies is no longer fixed; one that was dead when it

@@ -87,6 +87,7 @@ class Connection:
         self._receiver: Receiver | None = None
         self._response: Response | None = None
         self._interim = 0
+        self._closed = False
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -108,7 +109,7 @@ class Connection:
         """
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
-        if self._http.our_state is not h11.IDLE:
+        if self._closed or self._http.our_state is not h11.IDLE:
             raise FetchFailed("http-closed", "the server ended the connection")
         self._receiver, self._response, self._interim = receiver, None, 0
         self._wait(self._timeouts.head)
@@ -118,6 +119,7 @@ class Connection:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._closed = True
         self._stream.close()
         self._receiver = None
         if self._timer is not None:
@@ -129,8 +131,11 @@ class Connection:
         self._resolve(Response(0, {}))
 
     def on_payload(self, data: Buffer) -> None:
-        """Bytes of the server."""
-        self._take(data)
+        """Bytes of the server: of an answer that is waited for, or the end of everything."""
+        if self._receiver is None:
+            self._fail(FetchFailed("http-broken", "the server speaks without being asked"))
+        else:
+            self._take(data)
 
     def on_end(self, cause: str) -> None:
         """The stream is over: the end of a body that has no other, or a failure."""
@@ -185,6 +190,9 @@ class Connection:
     def _wait(self, seconds: float) -> None:
         self._waiting = self._loop.create_future()
         self._due = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._due:
+            self._timer.cancel()
+            self._timer = None
         if self._timer is None:
             self._timer = self._loop.call_later(seconds, self._look)
 

@@ -31,8 +31,11 @@ log = logging.getLogger("downloads")
 CONCURRENCY: Final = 3
 RETRY_S: Final = 15.0
 """After the first failure; doubled with each further one."""
+RETRY_CONTENT_S: Final = 300.0
+"""The same, after a file came that is of no use: it is not fetched again and again."""
 RETRY_MOST_S: Final = 3600.0
 """For what has no interval."""
+_NO_USE: Final = frozenset({"content", "http-too-large"})
 GATHER_S: Final = 3.0
 """Files that change together are told together, as all are read again for each."""
 
@@ -143,13 +146,15 @@ class _Kept:
         """Somebody waits for it."""
         self.waiting: list[asyncio.Future[bool]] = []
         self._failures = 0
+        self._retry_s = RETRY_S
         self._reason = ""
 
     def due_s(self) -> float | None:
         """Seconds until it should be downloaded; None: when somebody wants it."""
         interval = self.source.interval_s
         if self._failures:
-            return min(RETRY_S * (1 << min(self._failures - 1, 20)), interval or RETRY_MOST_S)
+            wait = self._retry_s * (1 << min(self._failures - 1, 20))
+            return min(wait, interval or RETRY_MOST_S)
         try:
             age = time.time() - os.stat(self.source.path).st_mtime
         except OSError:
@@ -166,6 +171,7 @@ class _Kept:
     def failed(self, error: FetchFailed) -> None:
         """It is not."""
         self._failures += 1
+        self._retry_s = RETRY_CONTENT_S if error.cause in _NO_USE else RETRY_S
         told = str(error) == self._reason
         self._reason = str(error)
         kept = "the last good file stays" if os.path.exists(self.source.path) else "there is none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final
 
@@ -62,7 +63,9 @@ class Draft:
     def __exit__(self, *_exc: object) -> None:
         os.close(self._descriptor)
         if not self._kept:
-            os.unlink(self.path)
+            # It is gone if a thread of a cancelled task just put it in place.
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
 
 
 def digest_of(path: str) -> str:

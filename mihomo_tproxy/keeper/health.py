@@ -109,6 +109,12 @@ class Health:
         if watch is not None:
             watch.begin()
 
+    @property
+    def busy(self) -> frozenset[str]:
+        """Groups of which not all members have been tested since that began."""
+        kinds = (key.partition(" ") for key, watch in self._watches.items() if watch.busy)
+        return frozenset(name for kind, _, name in kinds if kind == "group")
+
     def stop(self) -> None:
         """Begin nothing any more."""
         for watch in self._watches.values():
@@ -137,6 +143,11 @@ class _Watch:
         self._begun = float("-inf")
         self._missing = 0
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a test is still to end."""
+        return self._missing > 0
 
     def begin(self) -> None:
         """Test all members, unless that is being done, and again after the interval."""

@@ -21,15 +21,15 @@ from mihomo_tproxy.keeper.connection import Connection, PhaseTimeouts, Response
 from mihomo_tproxy.keeper.url import follow, parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from mihomo_tproxy.keeper.url import Url
     from mihomo_tproxy.net.relay import RelayContext
     from mihomo_tproxy.outbound.base import Outbound
     from mihomo_tproxy.transport.tls import TlsClient
 
-    FindOutbound = Callable[[str, int], Outbound]
-    """Who carries a connection to a host and port."""
+    FindOutbound = Callable[[str, int], Awaitable[Outbound]]
+    """Who carries a connection to a host and port. May raise FetchFailed."""
 
 USER_AGENT: Final = "clash.meta/v1.19.32"
 """mihomo's: servers of subscriptions look at it to choose a format."""
@@ -68,7 +68,10 @@ class Client:
         except ProtocolError as error:
             raise FetchFailed(error.cause, str(error)) from None
         if url.scheme == "https":
-            route.layers.append(self._tls(url.host).layer())
+            try:
+                route.layers.append(self._tls(url.host).layer())
+            except ValueError as error:
+                raise FetchFailed("http-url", f"{url.host!r} is no name for TLS: {error}") from None
         return Connection(asyncio.get_running_loop(), self._context, route, phases)
 
     def request(
@@ -145,7 +148,8 @@ class Client:
     ) -> Response:
         request = self.request("GET", url, (("Accept-Encoding", "gzip"), *headers))
         body = Body(write, limits.size)
-        connection = self.connect(url, find(url.host, url.port), limits.phases)
+        outbound = await find(url.host, url.port)
+        connection = self.connect(url, outbound, limits.phases)
         try:
             await connection.open()
             response = await connection.request(request, body)

@@ -1,29 +1,34 @@
 """The keeper's own outbounds: what it tests, and what it downloads through.
 
-They are those of the relays, in another process: same proxies, same dialers, same marks.
+They are those of the relays, in another process: same proxies, same groups, same dialers and marks.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from typing import TYPE_CHECKING
 
-from mihomo_tproxy.errors import FetchFailed
+from mihomo_tproxy.errors import FetchFailed, NeedsAddress
+from mihomo_tproxy.model.enums import InboundType, Network
+from mihomo_tproxy.model.metadata import RequestMetadata
 from mihomo_tproxy.net.resolve import SystemResolver
+from mihomo_tproxy.net.sockopt import is_literal
 from mihomo_tproxy.outbound.env import OutboundEnv
 from mihomo_tproxy.outbound.factory import build_outbounds
+from mihomo_tproxy.rule.engine import Engine
+from mihomo_tproxy.tunnel.tunnel import first_address
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from mihomo_tproxy.config.schema import Config
+    from mihomo_tproxy.keeper.http import FindOutbound
     from mihomo_tproxy.model.group_state import GroupState
     from mihomo_tproxy.net.icmp import Unreachable
     from mihomo_tproxy.net.relay import RelayContext
+    from mihomo_tproxy.net.resolve import Resolved
     from mihomo_tproxy.outbound.base import Outbound
-
-DEPTH: Final = 64
-"""Groups within groups; the configuration has no circles."""
+    from mihomo_tproxy.rule.image import Image
 
 
 class Outbounds:
@@ -36,43 +41,79 @@ class Outbounds:
         context: RelayContext,
         unreachable: Unreachable,
         state: GroupState,
+        image: Image | None = None,
     ) -> None:
+        """`image`: the rules that downloads go by; without them they go DIRECT."""
+        self._engine = Engine(image, config.mode) if image is not None else None
         self._resolver = SystemResolver(loop, config.hosts)
         env = OutboundEnv(
             context, self._resolver, unreachable, config.interface_name, config.routing_mark
         )
-        specs = (*config.proxies, *config.provider_proxies)
-        self._registry = build_outbounds(specs, env)
-        self._members = {group.name: group.members for group in config.groups}
-        self._state = state
+        self._registry = build_outbounds(
+            config.proxies, env, config.groups, state, config.provider_proxies
+        )
 
     def follow(self, state: GroupState) -> None:
         """Groups lead where this state says."""
-        self._state = state
+        self._registry.regroup(state)
 
     def find(self, name: str) -> Outbound:
-        """The outbound of this name, for a group the one it leads to.
+        """The outbound of this name; a group is one too, and leads to its pick.
 
         Raises:
             FetchFailed: there is none.
         """
-        target = name
-        for _ in range(DEPTH):
-            members = self._members.get(target)
-            if not members:
-                break
-            dead = self._state.dead.get(target, frozenset())
-            alive = next((member for member in members if member not in dead), members[0])
-            chosen = self._state.now.get(target, alive)
-            target = chosen if chosen in members else members[0]
-        outbound = self._registry.get(target)
+        outbound = self._registry.get(name)
         if outbound is None:
             raise FetchFailed("no-outbound", f"there is no outbound {name!r}")
         return outbound
 
-    def through(self, name: str) -> Callable[[str, int], Outbound]:
-        """Who carries a download's connections: the outbound of that name, DIRECT without one."""
-        return lambda _host, _port: self.find(name or "DIRECT")
+    def through(self, name: str) -> FindOutbound:
+        """Who carries a download's connections: the outbound of that name, else as rules say."""
+
+        async def find(host: str, port: int) -> Outbound:
+            return self.find(name or await self._decide(host, port))
+
+        return find
+
+    async def _decide(self, host: str, port: int) -> str:
+        """The target of a flow of our own (mihomo: IN-TYPE INNER)."""
+        engine = self._engine
+        if engine is None:
+            return "DIRECT"
+        literal = is_literal(host)
+        metadata = RequestMetadata(
+            Network.TCP,
+            InboundType.INNER,
+            "0.0.0.0",  # noqa: S104 - nobody: no client asked
+            0,
+            host if literal else "",
+            port,
+            "" if literal else host.lower(),
+        )
+        usable = self._usable(metadata)
+        try:
+            return engine.match_usable(metadata, usable).target
+        except NeedsAddress:
+            metadata.resolved = await self._resolve(metadata.host)
+            return engine.match_usable(metadata, usable).target
+
+    def _usable(self, metadata: RequestMetadata) -> Callable[[str], bool]:
+        def usable(name: str) -> bool:
+            outbound = self._registry.get(name)
+            return outbound is not None and not outbound.pick(metadata).passes
+
+        return usable
+
+    async def _resolve(self, host: str) -> str:
+        found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def done(addresses: Resolved) -> None:
+            if not found.done():
+                found.set_result(first_address(addresses))
+
+        self._resolver.resolve(host, done)
+        return await found
 
     def close(self) -> None:
         """Let go of questions under way."""

@@ -3,9 +3,9 @@
 Up go `("ready",)`, `("state", GroupState)` when a choice changed, `("health", snapshot)` for those
 who look, at most every two seconds, `("refreshed", names)` when files changed, and
 `("answer", number, result)`, whose result has the key `error` when it failed. Down come
-`("reload", config, state)`, `("select", group, member)`, `("used", groups)`, `("failures", group)`,
-and what is answered: `("check", number, name, url, timeout_ms)`, `("check-group", number, group)`
-and `("update", number, name)`.
+`("reload", config, state, image path)`, `("select", group, member)`, `("used", groups)`,
+`("failures", group)`, and what is answered: `("check", number, name, url, timeout_ms)`,
+`("check-group", number, group)` and `("update", number, name)`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import pickle
 import signal
 from typing import TYPE_CHECKING, Any, Final
@@ -49,6 +50,7 @@ from mihomo_tproxy.net.pipes import PipePool
 from mihomo_tproxy.net.reactor import Reactor
 from mihomo_tproxy.net.relay import RelayContext, Timeouts
 from mihomo_tproxy.net.tracker import Tracker
+from mihomo_tproxy.rule.image import map_image
 
 if TYPE_CHECKING:
     import socket
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.schema import Config
     from mihomo_tproxy.keeper.sources import Source
     from mihomo_tproxy.model.group_state import GroupState
+    from mihomo_tproxy.rule.image import Image
 
 log = logging.getLogger("keeper")
 
@@ -89,6 +92,7 @@ class Keeper:
         self._watching = Watching(loop, lambda names: self._tell("refreshed", names))
         self._states: dict[str, SourceState] = {}
         self._config: Config | None = None
+        self._image: Image | None = None
         self._outbounds: Outbounds
         self._choices: Choices
         self._channel: Channel
@@ -96,8 +100,14 @@ class Keeper:
         self._showing: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
 
-    def start(self, config: Config, state: GroupState, channel: Channel) -> None:
-        """Go on from what is stored; test and download what is due."""
+    def start(
+        self, config: Config, state: GroupState, channel: Channel, image: Image | None = None
+    ) -> None:
+        """Go on from what is stored; test and download what is due.
+
+        `image`: the rules, for downloads that name no outbound.
+        """
+        self._image = image
         self._channel = channel
         self._reactor.start()
         selected: dict[str, str] = {}
@@ -113,7 +123,8 @@ class Keeper:
         """What the supervisor says."""
         kind, *arguments = message
         if kind == "reload":
-            config, state = arguments
+            config, state, image = arguments
+            self._image = _image_at(image)
             new: Config = pickle.loads(config)  # noqa: S301 (the supervisor's)
             self._configure(new, state, self._choices.selected)
         elif kind == "select":
@@ -152,12 +163,16 @@ class Keeper:
         names |= {member for group in config.groups for member in group.members}
         self._history.retain(names - touched)
         self._checks.forget_times()
-        if old is not None:
-            self._outbounds.close()
+        # The old outbounds go with the last test or download that runs through them.
         self._client.user_agent = config.global_ua or USER_AGENT
         self._choices = Choices(config.groups, self._history, selected, state.now)
         self._outbounds = Outbounds(
-            config, self._loop, self._context, self._unreachable, self._choices.state
+            config,
+            self._loop,
+            self._context,
+            self._unreachable,
+            self._choices.state,
+            self._image,
         )
         if self._choices.state != state:
             self._tell("state", self._choices.state)
@@ -185,7 +200,7 @@ class Keeper:
 
     def _choose(self) -> None:
         self._choosing = None
-        if self._choices.refresh():
+        if self._choices.refresh(self._health.busy):
             self._outbounds.follow(self._choices.state)
             self._tell("state", self._choices.state)
 
@@ -328,19 +343,33 @@ def changed_proxies(old: Config | None, new: Config) -> set[str]:
     return {spec.name for spec in specs if before.get(spec.name) != spec}
 
 
-def run_keeper(control: socket.socket, config: bytes, state: GroupState, home: str) -> None:
-    """Keep until SIGTERM or the supervisor's end."""
-    uvloop.run(_serve(control, config, state, home))
+def run_keeper(
+    control: socket.socket, config: bytes, state: GroupState, home: str, image: int = -1
+) -> None:
+    """Keep until SIGTERM or the supervisor's end; `image` is a descriptor of the rules' image."""
+    uvloop.run(_serve(control, config, state, home, image))
 
 
-async def _serve(control: socket.socket, config: bytes, state: GroupState, home: str) -> None:
+def _image_at(path: str) -> Image | None:
+    """The rules' image in a file; None if it is gone, as after two reloads in a row."""
+    try:
+        return map_image(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        log.warning("downloads go DIRECT for now: %s", error)
+        return None
+
+
+async def _serve(
+    control: socket.socket, config: bytes, state: GroupState, home: str, image: int
+) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     keeper = Keeper(loop, home)
     channel = Channel(loop, control, keeper.take, ended.set)
-    keeper.start(pickle.loads(config), state, channel)  # noqa: S301 (the supervisor's)
-    del config
+    new: Config = pickle.loads(config)  # noqa: S301 (the supervisor's)
+    keeper.start(new, state, channel, map_image(image) if image >= 0 else None)
+    del config, new
     gc.collect()
     gc.freeze()
     trim()

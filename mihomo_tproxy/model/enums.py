@@ -23,6 +23,8 @@ class InboundType(StrEnum):
     """CONNECT."""
     SOCKS4 = "Socks4"
     SOCKS5 = "Socks5"
+    INNER = "Inner"
+    """Our own: downloads."""
 
 
 class TunnelMode(StrEnum):

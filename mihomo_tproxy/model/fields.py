@@ -18,11 +18,13 @@ INBOUND: Final = 64
 """IN-TYPE, IN-NAME, IN-USER, IN-PORT."""
 DSCP: Final = 128
 PROCESS: Final = 256
-"""Name and path of the program, and the user it runs as."""
+"""Name and path of the program of this host that opened the flow."""
+UID: Final = 512
+"""The user it runs as."""
 
 PACKET: Final = SRC_ADDR | DST_ADDR | SRC_PORT | DST_PORT | NETWORK
 """What the kernel can see of a flow."""
-EVERYTHING: Final = 0x1FF
+EVERYTHING: Final = 0x3FF
 
 NAMES_OBSERVED: Final = False
 """Whether a flow's domain can become known: no, while neither DNS nor a sniffer tells."""

@@ -43,6 +43,9 @@ class Rule(Protocol):
 class RuleEngine(Protocol):
     """The one place that decides flows."""
 
+    fields: int
+    """Everything (`model.fields`) that any of its rules looks at."""
+
     def match(self, metadata: Metadata) -> Decision:
         """The decision for a flow; the first rule that matches, in file order.
 

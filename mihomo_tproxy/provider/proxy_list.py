@@ -22,7 +22,7 @@ MAX_MARKS: Final = 1_000_000
 """Characters that begin or part YAML's values; 10,000 proxies of 20 keys have half of them."""
 
 _MARKS: Final = (b"\n", b"\r", b",", b":", b"-", b"[", b"{", b"?")
-_LINK: Final = re.compile(r"\s*(?:(?:#|//).*\n\s*)*+[A-Za-z][A-Za-z0-9+.-]*://")
+_LINK: Final = re.compile(r"\s*(?:(?:#|//).*\n\s*)*[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class ProxyList(NamedTuple):

@@ -20,7 +20,7 @@ from mihomo_tproxy.model.metadata import Metadata
 from mihomo_tproxy.rule.rule_set import ClassicalSet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from mihomo_tproxy.model.interfaces import Rule
 
@@ -37,9 +37,13 @@ class Link(NamedTuple):
     """Its place in the list before the expansion."""
 
 
-def steered_constants(*, names_observed: bool) -> int:
-    """The fields in which flows that the kernel steers to us cannot differ."""
-    return fields.INBOUND if names_observed else fields.INBOUND | fields.DOMAIN
+def steered_constants(*, names_observed: bool, local: bool = True) -> int:
+    """The fields in which flows that the kernel steers to us cannot differ.
+
+    `local`: also flows of this host are steered, whose programs are known.
+    """
+    constant = fields.INBOUND if names_observed else fields.INBOUND | fields.DOMAIN
+    return constant if local else constant | fields.PROCESS | fields.UID
 
 
 def expanded(rules: Iterable[Rule]) -> Iterator[tuple[int, Rule]]:
@@ -56,19 +60,26 @@ def chain(
     rules: Iterable[Rule], constant: int = 0, conditional: Collection[str] = ()
 ) -> Iterator[Link]:
     """The rules in order, up to the first that decides always."""
+    conditional = frozenset(conditional)
     depends = 0
     for line, rule in expanded(rules):
         looks_at = rule.fields & ~constant
         if not looks_at and not rule.match(_STEERED):
             continue
         depends |= looks_at
-        passable = any(target in conditional for target in rule.targets())
+        passable = not conditional.isdisjoint(rule.targets())
         if passable:
             depends |= fields.NETWORK
         always = not looks_at and not passable
         yield Link(rule, depends, always, line)
         if always:
             return
+
+
+def all_depends(links: Sequence[Link]) -> list[int]:
+    """What a decision by each link has depended on, then what one by none of them has."""
+    last = links[-1].depends if links and not links[-1].always else 0
+    return [*(link.depends for link in links), last]
 
 
 _STEERED = Metadata(Network.TCP, InboundType.TPROXY, "::", 0, "::", 0)

@@ -1,17 +1,21 @@
 """`SUB-RULE,(condition),list`: where the condition holds, the rules of a list of `sub-rules`.
 
-When none of the list matches, the rule after this one is asked.
+When none of the list matches, the rule after this one is asked. A rule of the list whose target is
+PASS-RULE is passed over, and the list goes on; one whose target is PASS ends the list, and the rule
+after this one is asked (both observed with mihomo 1.19.32; PASS is the tunnel's business).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.rule.base import BaseRule
 
 if TYPE_CHECKING:
     from mihomo_tproxy.model.interfaces import Rule
     from mihomo_tproxy.model.metadata import Metadata
+
+PASS_RULE: Final = "PASS-RULE"  # noqa: S105 - an outbound
 
 
 class SubRule(BaseRule):
@@ -29,7 +33,8 @@ class SubRule(BaseRule):
         self.condition = condition
         self.rules = rules
         # Once, for lists may stand in many lists.
-        self._targets = tuple(dict.fromkeys(name for rule in rules for name in rule.targets()))
+        found = dict.fromkeys(name for rule in rules for name in rule.targets())
+        self._targets = tuple(name for name in found if name != PASS_RULE)
         self.resolves = condition.resolves or any(rule.resolves for rule in rules)
 
     def match(self, metadata: Metadata) -> bool:
@@ -39,7 +44,7 @@ class SubRule(BaseRule):
         if self.condition.match(metadata):
             for rule in self.rules:
                 target = rule.decide(metadata)
-                if target:
+                if target and target != PASS_RULE:
                     return target
         return ""
 

@@ -23,7 +23,7 @@ class Uid(BaseRule):
     __slots__ = ("_ranges",)
 
     def __init__(self, kind: str, payload: str, target: str, options: frozenset[str]) -> None:
-        super().__init__(kind, payload, target, fields.PROCESS)
+        super().__init__(kind, payload, target, fields.UID)
         self._ranges = parse_ranges(payload, "user id", MAX_UID)
 
     def match(self, metadata: Metadata) -> bool:

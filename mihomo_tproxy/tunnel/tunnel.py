@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.errors import NeedsAddress
 from mihomo_tproxy.model.enums import InboundType, Network, Verdict
-from mihomo_tproxy.model.metadata import Metadata
+from mihomo_tproxy.model.fields import DSCP, PROCESS, UID
+from mihomo_tproxy.model.metadata import Metadata, RequestMetadata
 from mihomo_tproxy.outbound.opening import turn_away
 from mihomo_tproxy.tunnel.nat import UDP_TIMEOUT_S, NatTable
 from mihomo_tproxy.tunnel.verdicts import NullVerdictMap
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from socket import SocketType
 
     from mihomo_tproxy.model.interfaces import RuleEngine, VerdictMap
-    from mihomo_tproxy.model.metadata import RequestMetadata
+    from mihomo_tproxy.model.metadata import Decision
+    from mihomo_tproxy.net.owner import OwnerFinder
     from mihomo_tproxy.net.relay import RelayContext
     from mihomo_tproxy.net.resolve import Resolved, Resolver
     from mihomo_tproxy.net.sockopt import SocketAddress
@@ -40,6 +42,7 @@ WAITING_LIMIT: Final = 1024
 
 _TCP: Final = Network.TCP
 _UDP: Final = Network.UDP
+_ASKED: Final = DSCP | PROCESS | UID
 _TPROXY: Final = InboundType.TPROXY
 
 
@@ -67,6 +70,9 @@ class Tunnel:
         self.flow_limit = flow_limit
         """TCP flows alive at once; more are reset."""
         self.dscp = 0
+        """Of the datagram that is handed over, if rules ask for it."""
+        self.owners: OwnerFinder | None = None
+        """Finds the programs of this host, if rules ask for them."""
         """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
         self._waiting = 0
@@ -80,7 +86,7 @@ class Tunnel:
         if self._tracker.tcp_live >= self.flow_limit:
             turn_away(self._tracker, client, None, "flow-limit")
             return
-        metadata = Metadata(_TCP, _TPROXY, source[0], source[1], destination[0], destination[1])
+        metadata = self._steered(_TCP, source, destination)
         outbound = self._decide(metadata)
         if outbound is None:
             turn_away(self._tracker, client, None, "no-outbound")
@@ -94,6 +100,8 @@ class Tunnel:
         if self._tracker.tcp_live >= self.flow_limit:
             turn_away(self._tracker, client, answer, "flow-limit")
             return
+        if self.owners is not None:
+            self._find_owner(metadata, client.getsockname())
         try:
             outbound = self.decide(metadata)
         except NeedsAddress:
@@ -113,7 +121,7 @@ class Tunnel:
         if metadata.proxy:
             outbound = self.outbounds.get(metadata.proxy)
             return outbound.pick(metadata) if outbound is not None else None
-        return self._choose(self.named_engine, metadata)[0]
+        return choose(self.named_engine, self.outbounds, metadata)[1]
 
     def resolve(self, metadata: RequestMetadata, done: Callable[[], object]) -> bool:
         """Look the flow's name up and call `done`, at once or later; False: too many wait."""
@@ -142,48 +150,82 @@ class Tunnel:
         if not self.resolve(metadata, again):
             turn_away(self._tracker, client, answer, "resolve-limit")
 
-    def _choose(
-        self, engine: RuleEngine, metadata: Metadata
-    ) -> tuple[Outbound | None, Verdict, int]:
-        """Who takes a flow, what the kernel may do with later ones, and what that followed from."""
-        outbounds = self.outbounds
-        decision = engine.match(metadata)
-        target = outbounds.get(decision.target)
-        outbound = target.pick(metadata) if target is not None else None
-        wavers = False
-        if target is None or outbound is None or not _usable(target, outbound, metadata):
+    def _steered(
+        self, network: Network, source: SocketAddress, destination: SocketAddress
+    ) -> Metadata:
+        """What a flow shows, and what else rules ask for."""
+        asked = self.engine.fields & _ASKED
+        if not asked:
+            return Metadata(network, _TPROXY, source[0], source[1], destination[0], destination[1])
+        metadata = RequestMetadata(
+            network, _TPROXY, source[0], source[1], destination[0], destination[1]
+        )
+        if network is _UDP:
+            metadata.dscp = self.dscp
+        self._find_owner(metadata, destination)
+        return metadata
 
-            def usable(name: str) -> bool:
-                nonlocal wavers
-                other = outbounds.get(name)
-                if other is None:
-                    return False
-                pick = other.pick(metadata)
-                # What a group passes on for one flow it may take for the next.
-                wavers = wavers or (pick.passes and pick is not other)
-                return _usable(other, pick, metadata)
-
-            decision = engine.match_usable(metadata, usable)
-            target = outbounds.get(decision.target)
-            outbound = target.pick(metadata) if target is not None else None
-        verdict = target.verdict if target is not None and not wavers else Verdict.UNKNOWN
-        return outbound, verdict, decision.depends
+    def _find_owner(self, metadata: RequestMetadata, peer: SocketAddress) -> None:
+        """`peer`: whom the client's socket is connected to."""
+        if self.owners is None:
+            return
+        owner = self.owners.find_owner(
+            metadata.network, metadata.source, metadata.source_port, peer[0], peer[1]
+        )
+        if owner is not None:
+            metadata.uid, metadata.process_path = owner
 
     def _decide(self, metadata: Metadata) -> Outbound | None:
-        outbound, verdict, depends = self._choose(self.engine, metadata)
+        decision, outbound, verdict = choose(self.engine, self.outbounds, metadata)
         if verdict is not Verdict.UNKNOWN:
-            self.verdicts.learn(metadata, depends, verdict)
+            self.verdicts.learn(metadata, decision.depends, verdict)
         return outbound
 
     def _decide_udp(self, client: SocketAddress, destination: SocketAddress) -> Outbound | None:
-        metadata = Metadata(_UDP, _TPROXY, client[0], client[1], destination[0], destination[1])
+        metadata = self._steered(_UDP, client, destination)
         outbound = self._decide(metadata)
         if outbound is None:
             self._tracker.count("no-outbound")
         return outbound
 
 
-def _usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
+def choose(
+    engine: RuleEngine, outbounds: OutboundRegistry, metadata: Metadata
+) -> tuple[Decision, Outbound | None, Verdict]:
+    """What the rules say, who takes the flow, and what the kernel may do with later ones.
+
+    Raises:
+        NeedsAddress: as `RuleEngine.match`.
+    """
+    decision = engine.match(metadata)
+    target = outbounds.get(decision.target)
+    outbound = target.pick(metadata) if target is not None else None
+    wavers = False
+    if target is None or outbound is None or not usable(target, outbound, metadata):
+        taken: Outbound | None = None
+
+        def is_usable(name: str) -> bool:
+            nonlocal wavers, taken
+            other = outbounds.get(name)
+            if other is None:
+                return False
+            pick = other.pick(metadata)
+            # What a balancing group passes on for one flow it may take for the next.
+            wavers = wavers or (pick.passes and not other.passes)
+            if not usable(other, pick, metadata):
+                return False
+            taken = pick  # asked again, the group might pick another
+            return True
+
+        decision = engine.match_usable(metadata, is_usable)
+        target = outbounds.get(decision.target)
+        outbound = taken or (target.pick(metadata) if target is not None else None)
+    verdict = target.verdict if target is not None and not wavers else Verdict.UNKNOWN
+    return decision, outbound, verdict
+
+
+def usable(target: Outbound, outbound: Outbound, metadata: Metadata) -> bool:
+    """Whether a target, and who it picked, take a flow; else the next rule is asked."""
     # A group may be deaf to datagrams that its pick would take (`disable-udp`).
     return not outbound.passes and (metadata.network is _TCP or target.udp)
 

@@ -53,6 +53,9 @@ def test_what_explodes_is_refused(pattern):
         "^((?!(DIRECT|直连)).)*$",
         r"(?i)(?=.*a)(?=.*b)(?=.*c)(?!.*d)^.*$",
         "IPLC.*x.*[0-9]",
+        "(?i)^(?!.*(?:test|过期)).*(日本|jp|🇯🇵).*$",
+        "^(?!.*x).*(?:hk|tw).*(?:iplc|iepl).*$",
+        "(?i).*(hk|香港).*(iplc|iepl).*",
     ],
 )
 def test_what_users_write_is_taken(pattern):

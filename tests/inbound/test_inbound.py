@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.inbound import InboundRig
+from support.inbound import PORT, InboundRig
 
 from mihomo_tproxy.errors import ProtocolError, RemoteProtocolError
 from mihomo_tproxy.inbound.inbound import address_or_name
@@ -95,5 +95,5 @@ def test_a_flow_knows_its_listener():
         metadata = rig.inbound.metadata(
             Network.TCP, InboundType.SOCKS5, source, "a.example", 80, b"me"
         )
-        assert metadata.inbound_port == rig.proxy_address[1]
+        assert metadata.inbound_port == PORT
         assert (metadata.inbound_name, metadata.inbound_user) == (rig.spec.name, "me")

@@ -30,51 +30,82 @@ def choices(*groups, history=None, selected=None, now=None):
 
 
 def test_select():
-    assert choices(group("select")).state.now == {"g": "a"}
-    assert choices(group("select"), selected={"g": "c"}).state.now == {"g": "c"}
-    assert choices(group("select"), selected={"g": "gone", "h": "a"}).state.now == {"g": "a"}
+    assert choices(group("select")).now("g") == "a"
+    assert choices(group("select"), selected={"g": "c"}).now("g") == "c"
+    assert choices(group("select"), selected={"g": "gone", "h": "a"}).now("g") == "a"
     both = choices(group("select"), selected={"g": "b"}, now={"g": "c"})
-    assert both.state.now == {"g": "c"}
+    assert both.now("g") == "c"
 
 
 def test_select_does_not_care_for_tests():
     history = results(a=None, b=10)
-    assert choices(group("select"), history=history, selected={"g": "a"}).state.now == {"g": "a"}
+    assert choices(group("select"), history=history, selected={"g": "a"}).now("g") == "a"
+
+
+def test_select_begins_with_its_default():
+    assert choices(group("select", default_selected="b")).now("g") == "b"
+
+
+def test_a_beginning_is_no_news():
+    made = choices(group("select"), group("fallback", "f"), group("load-balance", "l"))
+    assert made.state == ({}, {})
+    assert [made.now(name) for name in "gfl"] == ["a", "a", ""]
+    made.select("g", "a")
+    assert made.state.now == {"g": "a"}
 
 
 def test_url_test_keeps_what_an_earlier_process_chose():
-    assert choices(group("url-test"), now={"g": "b"}).state.now == {"g": "b"}
-    assert choices(group("url-test"), now={"g": "gone"}).state.now == {"g": "a"}
+    assert choices(group("url-test"), now={"g": "b"}).now("g") == "b"
+    assert choices(group("url-test"), now={"g": "gone"}).now("g") == "a"
 
 
 def test_url_test_follows_the_tests():
     made = choices(group("url-test", tolerance_ms=50), history=(history := results(b=100)))
-    assert made.state.now == {"g": "b"}
+    assert made.now("g") == "b"
     history.add("a", URL, Sample(1.0, 60, 204))
     assert not made.refresh()
     history.add("c", URL, Sample(1.0, 40, 204))
     assert made.refresh()
-    assert made.state.now == {"g": "c"}
+    assert made.now("g") == "c"
     history.add("c", URL, Sample(2.0, 0, 0))
     assert made.refresh()
-    assert made.state.now == {"g": "a"}
+    assert made.now("g") == "a"
+
+
+def test_url_test_waits_for_all_members():
+    history = results(a=50)
+    made = choices(group("url-test"), history=history, now={"g": "a"})
+    history.add("b", URL, Sample(1.0, 10, 204))
+    assert not made.refresh(busy={"g"})
+    history.add("a", URL, Sample(1.0, 0, 0))
+    assert made.refresh(busy={"g"})
+    assert made.now("g") == "b"
+    history.add("c", URL, Sample(1.0, 5, 204))
+    assert not made.refresh(busy={"g"})
+    assert made.refresh()
+    assert made.now("g") == "c"
+    history.add("b", URL, Sample(2.0, 1, 204))
+    made.select("g", "a")
+    history.add("a", URL, Sample(2.0, 90, 204))
+    made.refresh(busy={"g"})
+    assert made.now("g") == "a"
 
 
 def test_expected_status():
     history = results(a=(10, 302), b=(20, 204))
-    assert choices(group("url-test"), history=history).state.now == {"g": "a"}
+    assert choices(group("url-test"), history=history).now("g") == "a"
     strict = group("url-test", expected_status="204")
     made = choices(strict, history=history)
-    assert made.state.now == {"g": "b"}
+    assert made.now("g") == "b"
     assert not made.alive(strict, "a")
     assert made.alive(strict, "c")
 
 
 def test_fallback():
-    assert choices(group("fallback")).state.now == {"g": "a"}
-    assert choices(group("fallback"), history=results(a=None)).state.now == {"g": "b"}
+    assert choices(group("fallback")).now("g") == "a"
+    assert choices(group("fallback"), history=results(a=None)).now("g") == "b"
     dead = results(a=None, b=None, c=None)
-    assert choices(group("fallback"), history=dead).state.now == {"g": "a"}
+    assert choices(group("fallback"), history=dead).now("g") == "a"
 
 
 def test_load_balance_tells_the_dead():
@@ -86,10 +117,10 @@ def test_fixed_while_it_lives():
     for kind in ("url-test", "fallback"):
         history = results(a=10, b=10, c=10)
         made = choices(group(kind), history=history, selected={"g": "c"})
-        assert made.state.now == {"g": "c"}
+        assert made.now("g") == "c"
         history.add("c", URL, Sample(1.0, 0, 0))
         made.refresh()
-        assert made.state.now == {"g": "a"}
+        assert made.now("g") == "a"
         # url-test returns to it when it lives again; fallback has forgotten it, as in mihomo.
         assert made.selected == ({"g": "c"} if kind == "url-test" else {})
 

@@ -119,6 +119,15 @@ def test_tried_again_less_and_less_often(tmp_path):
         assert kept.due_s() == 0
 
 
+@pytest.mark.parametrize("cause", ["content", "http-too-large"])
+def test_what_is_of_no_use_is_not_fetched_again_soon(tmp_path, cause):
+    kept = _Kept(source(tmp_path / "a", interval=86400))
+    kept.failed(FetchFailed(cause, "x"))
+    assert kept.due_s() == 300
+    kept.failed(FetchFailed("dial-refused", "x"))
+    assert kept.due_s() == 30
+
+
 async def test_failure_is_told_once_for_each_reason(scene, tmp_path, caplog, monkeypatch):
     async def refresh(source):
         scene.asked.append(source.name)

@@ -32,6 +32,13 @@ def test_given_up(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_put_in_place_by_somebody_else_meanwhile(tmp_path):
+    with Draft(str(tmp_path / "file")) as draft:
+        draft.write(b"new")
+        os.replace(draft.path, draft.target)
+    assert (tmp_path / "file").read_text() == "new"
+
+
 def test_leftover_of_a_crash_is_overwritten(tmp_path):
     (tmp_path / "file.download").write_text("something longer than the new content")
     with Draft(str(tmp_path / "file")) as draft:

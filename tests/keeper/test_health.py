@@ -170,11 +170,13 @@ async def test_no_second_round_before_the_first_ended(scene):
     it.gate.clear()
     await it.loop.later(1)
     first = it.tested
+    assert it.health.busy == {"g"}
     it.health.check_now("g")
     await it.loop.later(200)
     it.gate.set()
     await settle()
     assert (first + it.tested, it.changes) == ("ab", 2)
+    assert not it.health.busy
     await it.loop.later(60)
     assert it.tested == "ab"
 

@@ -72,7 +72,7 @@ async def test_too_slow():
     assert result == (0, 0, "http-timeout")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "http://a.test:0/"])
+@pytest.mark.parametrize("url", ["nonsense", "http://a.test:0/", "https://a..test/"])
 async def test_no_url(url):
     async with KeeperSide() as side:
         result = await probe(side.client, side.direct, url, 1.0, unified=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,13 +26,14 @@ from mihomo_tproxy.keeper.store import (
 
 ROWS = 40
 WRITER = f"""
-import sys
+import sys, time
 from mihomo_tproxy.keeper.store import StoredDelay, save_delays, save_selection
-home, who = sys.argv[1:]
+home, who, pause = sys.argv[1:]
 for number in range(1, 1 << 30):
     save_delays(home, [StoredDelay(str(row), "u", 0.0, number, 204) for row in range({ROWS})])
     save_selection(home, who, str(number))
     print(number, flush=True)
+    time.sleep(float(pause))
 """
 
 
@@ -41,8 +42,14 @@ def home(tmp_path):
     return str(tmp_path)
 
 
-def writer(home, who):
-    return subprocess.Popen([sys.executable, "-c", WRITER, home, who], stdout=subprocess.PIPE)
+@contextmanager
+def writer(home, who, pause="0"):
+    command = [sys.executable, "-c", WRITER, home, who, pause]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def test_nothing_stored(home):
@@ -120,31 +127,25 @@ def test_kill_in_the_middle_of_writing(home):
     """A transaction is there as a whole or not at all, and what was reported is there."""
     chance = random.Random(4)
     for _ in range(8):
-        child = writer(home, "w")
-        reported = int(child.stdout.readline())
-        for _ in range(chance.randrange(20)):
-            reported = int(child.stdout.readline())
-        os.kill(child.pid, signal.SIGKILL)
-        rest = child.stdout.read().split(b"\n")[:-1]
-        reported = int(rest[-1]) if rest else reported
-        child.wait()
-        child.stdout.close()
+        with writer(home, "w") as child:
+            for _ in range(1 + chance.randrange(20)):
+                reported = int(child.stdout.readline())
+            child.kill()
+            rest = child.stdout.read().split(b"\n")[:-1]
+            reported = int(rest[-1]) if rest else reported
         numbers = {each.delay_ms for each in load_delays(home)}
         assert len(load_delays(home)) == ROWS
         assert len(numbers) == 1
         assert reported <= numbers.pop() <= reported + 1
         assert reported <= int(load_selections(home)["w"]) <= reported + 1
+    save_selection(home, "w", "")
     assert os.listdir(home) == [FILE]
 
 
 def test_two_processes(home):
-    children = [writer(home, who) for who in "ab"]
-    for child in children:
+    with writer(home, "a", "0.005") as one, writer(home, "b", "0.005") as other:
         for _ in range(10):
-            assert child.stdout.readline()
-    for child in children:
-        child.kill()
-        child.wait()
-        child.stdout.close()
+            assert one.stdout.readline()
+            assert other.stdout.readline()
     assert set(load_selections(home)) == {"a", "b"}
     assert len({each.delay_ms for each in load_delays(home)}) == 1

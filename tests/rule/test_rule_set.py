@@ -129,7 +129,7 @@ def test_many_mentions_are_one_expansion() -> None:
         for n in range(15)
     }
     rule = parse_rule("RULE-SET,0,out", Lists({**sets, "15": RuleSetContent(lines=("UID,1",))}))
-    assert rule.fields == fields.PROCESS
+    assert rule.fields == fields.UID
 
 
 @pytest.mark.parametrize("line", ["MATCH", "RULE-SET,x", "SUB-RULE,(NETWORK,tcp),x"])

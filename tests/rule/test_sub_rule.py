@@ -45,3 +45,11 @@ def test_lists_inside_lists() -> None:
 def test_refused(payload: str) -> None:
     with pytest.raises(ValueError, match=r"not a list|one condition|unknown rule kind"):
         parse_rule(f"SUB-RULE,{payload},inner", LISTS)
+
+
+def test_pass_rule_goes_on_in_the_list() -> None:
+    rules = tuple(parse_rule(line) for line in ("DOMAIN,a.example,PASS-RULE", "DST-PORT,443,x"))
+    rule = parse_rule("SUB-RULE,(NETWORK,tcp),list", Lists(lists={"list": rules}))
+    assert rule.targets() == ("x",)
+    assert rule.decide(metadata(host="a.example")) == "x"
+    assert rule.decide(metadata(host="a.example", port=80)) == ""

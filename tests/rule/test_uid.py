@@ -11,7 +11,7 @@ from mihomo_tproxy.rule.registry import parse_rule
 
 def test_match() -> None:
     rule, flow = parse_rule("UID,1000/2000-2001,out"), request("192.0.2.1")
-    assert rule.fields == fields.PROCESS
+    assert rule.fields == fields.UID
     assert not rule.match(flow)
     flow.uid = 2001
     assert rule.match(flow)

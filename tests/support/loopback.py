@@ -49,6 +49,8 @@ class Clock:
 class FixedEngine:
     """Every flow meets the same decision, unless its destination port has one of its own."""
 
+    fields = 0
+
     def __init__(self, target: str = "DIRECT", depends: int = 0) -> None:
         self.decision = Decision(target, -1, depends)
         self.by_port: dict[int, str] = {}

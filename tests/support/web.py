@@ -102,7 +102,7 @@ class KeeperSide:
         self.pipes.close()
         await asyncio.sleep(0)
 
-    def find(self, host: str, port: int) -> Direct:
+    async def find(self, host: str, port: int) -> Direct:
         return self.direct
 
     async def fetch(self, url, headers=(), limits=None):

@@ -1,8 +1,8 @@
 """The clients of the differential test: flows by SOCKS5, HTTP CONNECT, or steered, all at once.
 
 A flow says one line (a datagram holds one word) and waits for an answer. Flows of one client run
-concurrently on one event loop in the client's namespace; each ends with a reset, so that its source
-port is free for the next program at once.
+concurrently on one event loop in the client's namespace, on a thread of its own; each ends with a
+reset, so that its source port is free for the next program at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import base64
 import ipaddress
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from support.differential.flow import DROPPED, ENDED, STEERED, Flow, Outcome
@@ -31,24 +32,34 @@ AT_ONCE: Final = 32
 
 
 def run_flows(
-    rig: Rig, flows: Iterable[Flow], silent: Collection[Flow] = ()
+    rig: Rig,
+    flows: Iterable[Flow],
+    silent: Collection[Flow] = (),
+    silence_s: float = SILENCE_S,
 ) -> dict[Flow, Outcome]:
     """What each of the flows met; `silent` are those that are expected to hear nothing."""
-    outcomes: dict[Flow, Outcome] = {}
     by_client: dict[int, list[Flow]] = {}
     for flow in flows:
         by_client.setdefault(flow.client, []).append(flow)
-    for number, mine in by_client.items():
+
+    def run(number: int) -> dict[Flow, Outcome]:
         with rig.clients[number].enter():
-            outcomes |= asyncio.run(_run_all(rig, mine, silent))
+            return asyncio.run(_run_all(rig, by_client[number], silent, silence_s))
+
+    outcomes: dict[Flow, Outcome] = {}
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(run, by_client):
+            outcomes |= found
     return outcomes
 
 
-async def _run_all(rig: Rig, flows: list[Flow], silent: Collection[Flow]) -> dict[Flow, Outcome]:
+async def _run_all(
+    rig: Rig, flows: list[Flow], silent: Collection[Flow], silence_s: float
+) -> dict[Flow, Outcome]:
     free = asyncio.Semaphore(AT_ONCE)
 
     async def run(flow: Flow) -> Outcome:
-        limit = SILENCE_S if flow in silent else ANSWER_S
+        limit = silence_s if flow in silent else ANSWER_S
         async with free:
             try:
                 async with asyncio.timeout(limit):
@@ -61,13 +72,18 @@ async def _run_all(rig: Rig, flows: list[Flow], silent: Collection[Flow]) -> dic
     return dict(zip(flows, await asyncio.gather(*map(run, flows)), strict=True))
 
 
-def _open(rig: Rig, flow: Flow, kind: socket.SocketKind, port: int) -> socket.socket:
+def open_flow_socket(rig: Rig, flow: Flow, kind: socket.SocketKind, port: int) -> socket.socket:
+    """A socket of the namespace the thread is in, on the flow's own address."""
     family = socket.AF_INET if flow.version == 4 else socket.AF_INET6
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if kind == socket.SOCK_STREAM:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    if flow.dscp and flow.version == 4:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, flow.dscp << 2)
+    elif flow.dscp:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, flow.dscp << 2)
     sock.bind((rig.clients[flow.client].address(flow.version), port))
     return sock
 
@@ -140,7 +156,7 @@ async def _connect_http(sock: socket.socket, flow: Flow) -> None:
 
 async def _tcp(rig: Rig, flow: Flow) -> Outcome:
     loop = asyncio.get_running_loop()
-    with _open(rig, flow, socket.SOCK_STREAM, flow.source_port) as sock:
+    with open_flow_socket(rig, flow, socket.SOCK_STREAM, flow.source_port) as sock:
         if flow.listener == STEERED:
             await loop.sock_connect(sock, (flow.host, flow.port))
         else:
@@ -157,8 +173,8 @@ async def _tcp(rig: Rig, flow: Flow) -> Outcome:
 async def _udp(rig: Rig, flow: Flow) -> Outcome:
     loop = asyncio.get_running_loop()
     with (
-        _open(rig, flow, socket.SOCK_DGRAM, flow.source_port) as sock,
-        _open(rig, flow, socket.SOCK_STREAM, 0) as control,
+        open_flow_socket(rig, flow, socket.SOCK_DGRAM, flow.source_port) as sock,
+        open_flow_socket(rig, flow, socket.SOCK_STREAM, 0) as control,
     ):
         if flow.listener == STEERED:
             await loop.sock_connect(sock, (flow.host, flow.port))

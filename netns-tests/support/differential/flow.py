@@ -28,9 +28,12 @@ class Flow(NamedTuple):
     """A name, or an address, as the client writes it."""
     port: int
     user: str = ""
+    dscp: int = 0
+    """Of the client's packets (RFC 2474)."""
 
     def __str__(self) -> str:
         user = f" as {self.user}" if self.user else ""
+        user += f" with DSCP {self.dscp}" if self.dscp else ""
         where = f"client{self.client}/v{self.version}:{self.source_port}"
         return f"{self.network} {where}{user} by {self.listener} -> {self.host} port {self.port}"
 

@@ -82,7 +82,10 @@ class InProcess:
             flow.port,
             name,
         )
-        if flow.listener != STEERED:
+        if flow.listener == STEERED:
+            # As in mihomo, of datagrams alone.
+            metadata.dscp = flow.dscp if flow.network == "udp" else 0
+        else:
             listener = LISTENERS[flow.listener]
             metadata.inbound = InboundType.HTTPS if listener.http else InboundType.SOCKS5
             metadata.inbound_name, metadata.inbound_port = flow.listener, listener.port

@@ -39,6 +39,16 @@ _PRIVATE: Final = tuple(
         *("::/3", "fc00::/6"),
     )
 )
+UNSEEN: Final = {
+    "PROCESS-NAME": "curl",
+    "PROCESS-NAME-REGEX": "^c.*l$",
+    "PROCESS-NAME-WILDCARD": "c*l",
+    "PROCESS-PATH": "/usr/bin/curl",
+    "PROCESS-PATH-REGEX": "^/usr/.*",
+    "PROCESS-PATH-WILDCARD": "/usr/*",
+    "UID": "0/1000",
+}
+"""Kinds that no flow of these clients meets, and what would meet others."""
 
 
 class Piece(NamedTuple):
@@ -62,8 +72,10 @@ class Piece(NamedTuple):
 class Pieces:
     """Makes conditions; `names` is the DNS that they ask for."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, missing: str = "") -> None:
+        """`missing`: a list of GEOIP that is not there."""
         self.random = random
+        self.missing = missing
         self.names: dict[str, list[str]] = {}
         self._count = 0
 
@@ -91,8 +103,8 @@ class Pieces:
         if self.random.random() < 0.3:
             low = self.random.getrandbits(32)
             return str(ipaddress.IPv6Address((0x20010DB8 << 96) + (0x51 << 64) + low))
-        network = self.random.choice(("198.51.100.0", "45.60.0.0", "101.0.0.0", "203.0.112.0"))
-        size = {"198.51.100.0": 8, "203.0.112.0": 8}.get(network, 16)
+        network = self.random.choice(("198.51.100.0", "45.60.0.0", "101.0.0.0", "203.0.80.0"))
+        size = {"198.51.100.0": 8, "203.0.80.0": 8}.get(network, 16)
         return str(ipaddress.IPv4Address(network) + self.random.getrandbits(size))
 
     def by_name(self, address: str) -> str:
@@ -174,8 +186,29 @@ def _resolving(source: Pieces, kind: str, payload: str, addresses: list[str]) ->
     return Piece(kind, payload, [{"host": host} for host in hosts], option)
 
 
+def _source_geoip(source: Pieces, kind: str) -> Piece:
+    aims = [{"client": client, "version": version} for client, version in CLIENTS]
+    return Piece(kind, source.random.choice(("LAN", "private")), aims)
+
+
+def _source_asn(source: Pieces, kind: str) -> Piece:
+    """The clients' addresses are in none."""
+    return Piece(kind, source.random.choice(list(ASNS)), [{"client": 0}, {"client": 1}])
+
+
+def _dscp(source: Pieces, kind: str) -> Piece:
+    number = source.random.choice((8, 10, 46, 63))
+    hits = [{"dscp": number, "listener": STEERED, "network": word} for word in ("tcp", "udp")]
+    return Piece(kind, f"{number}/1", [*hits, {"dscp": number}, {"dscp": number ^ 1}])
+
+
+def _unseen(source: Pieces, kind: str) -> Piece:
+    """Of another host's programs nothing is known."""
+    return Piece(kind, UNSEEN[kind], [{}])
+
+
 def _geoip(source: Pieces, kind: str) -> Piece:
-    name = source.random.choice(list(GEOIPS))
+    name = source.random.choice([name for name in GEOIPS if name != source.missing])
     return _resolving(source, kind, name, list(GEOIPS[name]))
 
 
@@ -235,6 +268,8 @@ def _source_cidr(source: Pieces, kind: str) -> Piece:
     network = ipaddress.ip_network((address, length), strict=False)
     others = [key for key in CLIENTS if key != (client, version)]
     aims = [{"client": number, "version": v} for number, v in ((client, version), *others)]
+    if source.random.random() < 0.3:
+        return Piece("IP-CIDR", str(network), aims, "src")
     return Piece(kind, str(network), aims)
 
 
@@ -243,6 +278,8 @@ def _source_suffix(source: Pieces, kind: str) -> Piece:
     length = source.random.choice((8, 16, 24))
     other = {"client": 1 - client, "version": version}
     aims = [{"client": client, "version": version}, other, {"version": 10 - version}]
+    if source.random.random() < 0.3:
+        return Piece("IP-SUFFIX", f"{address}/{length}", aims, "src")
     return Piece(kind, f"{address}/{length}", aims)
 
 
@@ -282,7 +319,7 @@ def _in_type(source: Pieces, kind: str) -> Piece:
 
 
 def _in_user(source: Pieces, kind: str) -> Piece:
-    payload = source.random.choice(("alice", "bob", "alice/carol", "carol"))
+    payload = source.random.choice(("alice", "bob", "alice/carol"))
     aims = [
         {"listener": where, "user": user}
         for where in ("socks-in", "http-in")
@@ -312,11 +349,15 @@ _MAKERS: Final[dict[str, Callable[[Pieces, str], Piece]]] = {
     "SRC-IP-SUFFIX": _source_suffix,
     "DST-PORT": _port,
     "SRC-PORT": _source_port,
+    "SRC-GEOIP": _source_geoip,
+    "SRC-IP-ASN": _source_asn,
+    "DSCP": _dscp,
     "IN-PORT": _in_port,
     "IN-NAME": _in_name,
     "IN-TYPE": _in_type,
     "IN-USER": _in_user,
     "NETWORK": _network,
+    **dict.fromkeys(UNSEEN, _unseen),
 }
 
 NAME_KINDS: Final = (
@@ -325,7 +366,8 @@ NAME_KINDS: Final = (
 ADDRESS_KINDS: Final = ("IP-CIDR", "IP-CIDR6", "IP-SUFFIX", "GEOIP", "IP-ASN")
 PORT_KINDS: Final = ("DST-PORT", "SRC-PORT")
 BROAD_KINDS: Final = (
-    *("SRC-IP-CIDR", "SRC-IP-SUFFIX", "IN-PORT", "IN-NAME", "IN-TYPE", "IN-USER", "NETWORK"),
+    *("SRC-IP-CIDR", "SRC-IP-SUFFIX", "IN-USER", "IN-TYPE", "IN-PORT", "IN-NAME"),
+    *("DSCP", "NETWORK", "SRC-GEOIP"),
 )
 """Kinds that meet a good part of all flows."""
 GEO_KINDS: Final = ("GEOSITE", "GEOIP", "IP-ASN")

@@ -19,6 +19,7 @@ from support.differential.random_rules import (
     NARROW_KINDS,
     PORT_KINDS,
     SOURCE_PORTS,
+    UNSEEN,
     Aim,
     Piece,
     Pieces,
@@ -26,7 +27,7 @@ from support.differential.random_rules import (
     is_steered,
 )
 from support.differential.rule_sets import RuleSets
-from support.differential.world import GROUPS, MEMBERS, PROXIES
+from support.differential.world import GROUPS, PROXIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +48,8 @@ class RuleFile:
 
     def __init__(self, seed: int, count: int, home: Path) -> None:
         self.random = Random(seed)
-        self.pieces = Pieces(self.random)
+        self.geodata_mode = seed % 3 == 0
+        self.pieces = Pieces(self.random, "ZZ" if self.geodata_mode else "")
         self.sets = RuleSets(self.pieces, home)
         self.rules: list[str] = []
         self.sub_rules: dict[str, list[str]] = {}
@@ -56,14 +58,21 @@ class RuleFile:
         self._ports: set[tuple[str, int]] = set()
         self._next_port = FIRST_PORT
         for _ in range(count * 2 // 3):
-            self._add(self.rules, self._piece())
+            nested = self.random.random() < 0.08
+            self._add(self.rules, self._sub_rule() if nested else self._piece())
         for _ in range(count // 3):
             geo = self.random.random() < 0.5
             self._add(self.rules, self.pieces.any(GEO_KINDS) if geo else self._piece())
-        for kind in self.random.sample(BROAD_KINDS, len(BROAD_KINDS)):
+        for kind in (*UNSEEN, "SRC-IP-ASN"):
             self._add(self.rules, self.pieces.any((kind,)))
+        for kind in (BROAD_KINDS * 2)[seed * 3 % len(BROAD_KINDS) :][:3]:
+            while (piece := self.pieces.any((kind,))).kind != kind:
+                pass
+            self._add(self.rules, piece)
+            self._aimed += [(kind, [aim]) for aim in piece.aims]
         if seed % 2:
             self.rules.append(f"MATCH,{self._target()}")
+        self.names = self.pieces.names
         self._add_hosts()
         self.flows = list(self._make_flows())
 
@@ -78,11 +87,8 @@ class RuleFile:
             "rule-providers": self.sets.providers,
             "sub-rules": self.sub_rules,
             "rules": self.rules,
+            "geodata-mode": self.geodata_mode,
         }
-
-    def members(self, outbound: str) -> frozenset[str]:
-        """The outbounds that are as good as this one."""
-        return next((each for each in MEMBERS.values() if outbound in each), frozenset({outbound}))
 
     def _target(self) -> str:
         return self.random.choice(_RARE if self.random.random() < 0.15 else _TARGETS)
@@ -97,8 +103,6 @@ class RuleFile:
             return self.pieces.any(NARROW_KINDS)
         if chance < 0.75:
             return self.sets.any()
-        if chance < 0.8 and not depth:
-            return self._sub_rule()
         return self._expression(depth)
 
     def _expression(self, depth: int) -> Piece:
@@ -128,14 +132,15 @@ class RuleFile:
             {**random.choice(first.aims), **second.aims[0]},
         ]
 
-    def _sub_rule(self) -> Piece:
+    def _sub_rule(self, *, inner: bool = False) -> Piece:
         """A condition, and a list of its own that may or may not decide."""
         name = f"sub{len(self.sub_rules)}"
         rules = self.sub_rules[name] = []
         condition = self.pieces.any(self.random.choice((PORT_KINDS, BROAD_KINDS)))
         aims = []
         for _ in range(4):
-            piece = self.pieces.any(NARROW_KINDS)
+            nested = not inner and self.random.random() < 0.15
+            piece = self._sub_rule(inner=True) if nested else self._piece(1)
             rules.append(piece.rule(self._target()))
             aims += [{**piece.aims[0], **condition.aims[0]}]
         return _SubRule("SUB-RULE", f"({condition.text})", aims, name)
@@ -152,8 +157,7 @@ class RuleFile:
 
     def _make_flows(self) -> Iterable[Flow]:
         for _, aims in self._aimed:
-            first = self.random.choice(aims[:2])
-            yield self._flow(first)
+            yield self._flow(self.random.choice(aims[:2]))
             yield self._flow(self.random.choice(aims))
         for name in (*self.hosts, *(self.pieces.name() for _ in range(UNAIMED))):
             yield self._flow({"host": name})
@@ -186,6 +190,7 @@ class RuleFile:
             host=host,
             port=aim.get("port") or random.randrange(1, 65_536),
             user=user if listener in LOGIN else "",
+            dscp=aim.get("dscp", 0),
         )
 
     def _source_port(self, network: str, wanted: int | None) -> int:
