@@ -24,6 +24,7 @@ from support.oracle.world import (
     PORTS,
     SETS,
     SOURCES,
+    STEADY,
     TARGETS,
     V4,
     V6,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 STEERED_FLOWS: Final = 80
 NAMED_FLOWS: Final = 16
+_WAVERING: Final = ("pick", "deaf", "leaky", "streams")
 _WORDS: Final = ("test", "example", "one", "two", "fixed", "x")
 
 
@@ -63,16 +65,22 @@ class RuleFile:
         self._random = random = Random(seed)
         self.sub_rules: dict[str, list[str]] = {}
         self._numbers = count()
+        # After a target that may be passed over all depends on the network: every other file has
+        # one rule with such a target, behind those that look at addresses.
+        self._targets = TARGETS if seed % 2 else STEADY
+        first = random.randint(4, 10)
         packet = [(self._port, self._both), (self._network,), (self._source,)]
         random.shuffle(packet)
         stages = [
-            (random.randint(4, 10), (self._address, self._name, self._inbound)),
+            (first, (self._address, self._name, self._inbound)),
             *((random.randint(3, 7), kinds) for kinds in self._growing(packet)),
             (random.randint(2, 6), (self._hidden, self._address, self._both, self._sub_rule)),
         ]
         self.rules = [
             self._rule(random.choice(kinds), number) for number, kinds in self._placed(stages)
         ]
+        if not seed % 2:
+            self.rules.insert(first, f"DST-PORT,80-853,{_WAVERING[seed // 2 % len(_WAVERING)]}")
         if random.random() < 0.7:
             self.rules.append(f"MATCH,{self._target()}")
         self.templates = [*self._steered_flows(), *self._named_flows()]
@@ -107,7 +115,7 @@ class RuleFile:
         return ",".join([parts[0], self._target(), *parts[1:]])
 
     def _target(self) -> str:
-        return self._random.choice(TARGETS)
+        return self._random.choice(self._targets)
 
     # Conditions; what stands behind "|" comes after the target.
 

@@ -82,6 +82,8 @@ SELECTIONS: Final = (
     *(("outer", member) for member in GROUPS[1]["proxies"]),
     *(("deaf", member) for member in GROUPS[2]["proxies"]),
 )
+STEADY: Final = ("DIRECT", "DIRECT", "COMPATIBLE", "plain", "REJECT-DROP", "REJECT", "P0", "P1")
+"""Targets that take every flow, whatever is selected."""
 KERNEL_DIRECT: Final = frozenset({"DIRECT", "COMPATIBLE", "plain"})
 """What the kernel does as well as the relay."""
 DIRECT: Final = frozenset({*KERNEL_DIRECT, "streams", "marked"})
