@@ -113,6 +113,20 @@ def test_what_an_explanation_says_of_the_kernel_holds(gateway):
     assert (passed.kernel.flows, passed.relay.flows) == (1, 0)
 
 
+def test_a_groups_choice_is_held_by_the_kernel_until_it_changes(gateway):
+    rig = gateway.rig
+    destination = rig.destination(7, 4)
+    gateway.run("group", "Pick", "DIRECT")
+    assert connects(rig.clients[0], destination)
+    before = gateway.routes()
+    assert connects(rig.clients[0], destination)
+    passed = gateway.since(before)
+    assert (passed.kernel.flows, passed.relay.flows) == (1, 0)
+    gateway.run("group", "Pick", "REJECT")
+    assert not connects(rig.clients[0], destination)
+    gateway.run("group", "Pick", "DIRECT")
+
+
 def test_providers(gateway):
     (entry,) = values(gateway, "provider")
     assert (entry["name"], entry["kind"], entry["count"]) == ("mine", "rule", 1)

@@ -218,7 +218,8 @@ def test_one_that_is_fixed_stays_while_it_is_alive(stage, kind):
         gateway.wait_now(name, "a")
     else:
         gateway.select(name, "b")
-        assert stage.carrier() == "b"
+        gateway.ask("check", name="b", url=stage.check_url)
+        assert gateway.now(name) == stage.carrier() == "b"
 
 
 # load-balance.
@@ -275,6 +276,18 @@ def test_expected_status(stage):
     stage.web.put("/503", status=204)
     gateway.ask("check-group", name="H1 range")
     gateway.wait_now("H1 range", "a")
+
+
+def test_https(stage):
+    """The target's certificate is verified, as a browser would."""
+    gateway = stage.use(
+        group("H5", "fallback", "a", "b", url=stage.secure.url("/204"), **FIXED),
+        group("H5 strange", "url-test", "a", url=stage.strange.url("/204"), **FIXED),
+    )
+    assert all(gateway.ask("check-group", name="H5")["delays"].values())
+    assert stage.secure.requests("/204")
+    assert gateway.ask("check-group", name="H5 strange")["delays"] == {"a": 0}
+    assert not stage.strange.requests("/204")
 
 
 def test_a_lazy_group_is_checked_when_it_is_used(stage):

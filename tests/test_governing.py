@@ -54,6 +54,13 @@ def clients():
             each.close()
 
 
+def test_what_the_keeper_decided_undoes_no_selection(groups):
+    """It said so before it heard of the selection, or of these groups."""
+    groups.state = groups.selected("pick", "b")
+    late = GroupState({"pick": "a", "best": "b", "gone": "a"}, {"all": frozenset({"a"})})
+    assert groups.decided(late) == GroupState({"pick": "b", "best": "b"}, late.dead)
+
+
 def heard(client):
     client.settimeout(5)
     return json.loads(client.recv(65536))

@@ -210,6 +210,11 @@ class Keeper:
         except ValueError as error:
             log.warning("%s", error)
             return
+        spec = self._choices.group(group)
+        checked = spec is not None and member and spec.type is not GroupType.SELECT
+        if spec is not None and checked and not self._choices.alive(spec, member):
+            timeout_s = spec.timeout_ms / 1000
+            self._checks.request(member, spec.url, timeout_s, lambda *_: self._on_sample())
         self._choices.refresh()
         self._outbounds.follow(self._choices.state)
         self._tell("state", self._choices.state)

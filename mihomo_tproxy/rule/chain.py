@@ -20,7 +20,7 @@ from mihomo_tproxy.model.metadata import Metadata
 from mihomo_tproxy.rule.rule_set import ClassicalSet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from mihomo_tproxy.model.interfaces import Rule
 
@@ -74,6 +74,12 @@ def chain(
         yield Link(rule, depends, always, line)
         if always:
             return
+
+
+def all_depends(links: Sequence[Link]) -> list[int]:
+    """What a decision by each link has depended on, then what one by none of them has."""
+    last = links[-1].depends if links and not links[-1].always else 0
+    return [*(link.depends for link in links), last]
 
 
 _STEERED = Metadata(Network.TCP, InboundType.TPROXY, "::", 0, "::", 0)

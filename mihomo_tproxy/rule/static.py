@@ -2,15 +2,15 @@
 
 `static_prefixes` gives address prefixes with verdicts for a longest-prefix-match table. Invariant:
 where the table's longest match says DIRECT or DROP, the engine decides so for every flow to that
-address, whatever its other fields. PROXY means that user space decides; UNKNOWN, and no match, that
-it decides unless it left word for such flows: the choice of a group changes. First match and
-longest match are reconciled so: the rules' ranges become disjoint pieces, each with the verdict of
-the first rule; what is left has that of the rule that matches everything, as one prefix around all,
-and pieces of the same verdict need none of their own.
+address, whatever its other fields. UNKNOWN, as no match, means that user space decides, or has
+decided before, and the cache knows. First match and longest match are reconciled so: the rules'
+ranges become disjoint pieces, each with the verdict of the first rule; what is left has that of the
+rule that matches everything, as one prefix around all, and pieces of the same verdict need none of
+their own.
 
-Which outbound the kernel can stand in for: the built-in DIRECT. A proxy of type `direct` goes to
-user space, for its socket options. REJECT answers the client, which user space does; REJECT-DROP
-needs no answer.
+Which outbound the kernel can stand in for from the start: the built-in DIRECT. A group's choice
+changes, a proxy of type `direct` may have socket options: of these the cache learns. REJECT answers
+the client, which user space does; REJECT-DROP needs no answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mihomo_tproxy.matcher.ranked import NO_VALUE, OneRank
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.enums import TunnelMode, Verdict
 from mihomo_tproxy.rule.address import AddressRule
-from mihomo_tproxy.rule.chain import chain, steered_constants
+from mihomo_tproxy.rule.chain import all_depends, chain, steered_constants
 from mihomo_tproxy.rule.engine import MODE_TARGETS
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class StaticVerdict(NamedTuple):
 
 def verdict_of(target: str) -> Verdict:
     """What the kernel may do by itself with a flow that is decided for this outbound."""
-    return _VERDICTS.get(target, Verdict.PROXY)
+    return _VERDICTS.get(target, Verdict.UNKNOWN)
 
 
 def static_prefixes(
@@ -75,12 +75,9 @@ def static_prefixes(
     if mode is not TunnelMode.RULE:
         return [StaticVerdict(*EVERYTHING, verdict_of(MODE_TARGETS[mode]))]
     constant = steered_constants(names_observed=names_observed, local=local)
-    ranges, verdicts, default = _decided(chain(rules, constant, conditional), conditional)
-    implied = {default}
-    if default in (None, Verdict.UNKNOWN):
-        # Where no prefix decides, user space does.
-        implied = {Verdict.UNKNOWN, Verdict.PROXY}
-    pieces = [piece for piece in _pieces(ranges, verdicts) if piece.verdict not in implied]
+    ranges, verdicts, default = _decided(chain(rules, constant, conditional))
+    around = Verdict.UNKNOWN if default is None else default
+    pieces = [piece for piece in _pieces(ranges, verdicts) if piece.verdict is not around]
     pieces.sort(key=attrgetter("rank"))
     prefixes = (
         StaticVerdict(*prefix, piece.verdict)
@@ -88,8 +85,8 @@ def static_prefixes(
         for prefix in prefixes_of(piece.first, piece.last)
     )
     table = list(islice(prefixes, limit))
-    if default is not None and len(table) < limit:
-        table.append(StaticVerdict(*EVERYTHING, default))
+    if around is not Verdict.UNKNOWN and len(table) < limit:
+        table.append(StaticVerdict(*EVERYTHING, around))
     return table
 
 
@@ -103,17 +100,33 @@ def masks(
 ) -> tuple[int, ...]:
     """The field masks under which decisions of these rules can be cached, each once.
 
-    They form a chain: each has all fields of the one before. Left out are what a packet does not
-    show, the source port (as good as one entry per flow), and 0 (`static_prefixes` says it all).
+    They are those that the engine finds (`flatten`), which knows no `constant` when it is built,
+    without the fields that are constant. They form a chain: each has all fields of the one before.
+    Left out are what a packet does not show, and the source port (as good as one entry per flow).
+    What depends on nothing is cached by the network, if `static_prefixes` leaves it open.
     """
     if mode is not TunnelMode.RULE:
-        return ()
+        return (fields.NETWORK,) if mode is TunnelMode.GLOBAL else ()
+    rules = list(rules)
     constant = steered_constants(names_observed=names_observed, local=local)
-    seen = {link.depends for link in chain(rules, constant, conditional)}
+    steered = list(chain(rules, constant, conditional))
+    end = steered[-1].rule if steered and steered[-1].always else None
+    links: list[Link] = []
+    for link in chain(rules, 0, conditional):
+        links.append(link)
+        if link.rule is end:
+            break
+    seen = {depends & ~constant for depends in all_depends(links)}
+    if any(not link.depends and _is_open(link) for link in steered):
+        seen.add(fields.NETWORK)
     cacheable = fields.PACKET & ~fields.SRC_PORT
     return tuple(
         sorted((mask for mask in seen if mask and not mask & ~cacheable), key=int.bit_count)
     )
+
+
+def _is_open(link: Link) -> bool:
+    return any(verdict_of(target) is Verdict.UNKNOWN for target in link.rule.targets())
 
 
 class _Piece(NamedTuple):
@@ -126,9 +139,7 @@ class _Piece(NamedTuple):
     verdict: Verdict
 
 
-def _decided(
-    links: Iterable[Link], conditional: Collection[str]
-) -> tuple[list[Range], list[Verdict], Verdict | None]:
+def _decided(links: Iterable[Link]) -> tuple[list[Range], list[Verdict], Verdict | None]:
     """Ranges and verdicts of the rules before the first that needs more than an address.
 
     The last is the verdict for all other addresses, None if that rule came.
@@ -138,9 +149,7 @@ def _decided(
     for rank, link in enumerate(links):
         rule = link.rule
         targets = rule.targets()
-        verdict = verdict_of(targets[0]) if len(targets) == 1 else Verdict.PROXY
-        if any(target in conditional for target in targets):
-            verdict = Verdict.UNKNOWN
+        verdict = verdict_of(targets[0]) if len(targets) == 1 else Verdict.UNKNOWN
         if link.always or rule.fields == 0:
             return ranges, verdicts, verdict
         if not isinstance(rule, AddressRule) or rule.fields != fields.DST_ADDR:

@@ -7,12 +7,14 @@ assert stage.carrier() == "b"
 
 from __future__ import annotations
 
+import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import trustme
 from support.gateway import Gateway, pss_kib, wait_until
-from support.internet import Internet
+from support.internet import WEB, Internet
 from support.lifecycle import holds_maps
 from support.traffic import read_all
 from support.udp import mapped, open_socket
@@ -23,7 +25,7 @@ from mihomo_tproxy.rig.plan import WAN_GATEWAY
 from mihomo_tproxy.rig.serving import PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from socket import socket
 
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
 PEER = b"GET /peer HTTP/1.1\r\nHost: peer\r\nConnection: close\r\n\r\n"
 DIRECT = "DIRECT"
-WEB_PORT = 8080
+WEB_PORT, SECURE_PORT, STRANGE_PORT = 8080, 8443, 9443
+AUTHORITY = "authority.pem"
 CHECK_PATH = "/204"
 
 
@@ -46,6 +49,11 @@ class Governed(Gateway):
         self.home = home
         self.file = home / "config.yaml"
         self.configure(config)
+
+    def start(self, *, prefix: Sequence[str] = ()) -> Gateway:
+        """With the authority of the secure web server among those it trusts."""
+        trusted = self.node.directory / AUTHORITY
+        return super().start(prefix=["env", f"SSL_CERT_FILE={trusted}", *prefix])
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         """What it answers to a command of its control socket. Raises GatewayError."""
@@ -99,6 +107,10 @@ class Stage:
     gateway: Governed
     proxies: dict[str, Socks]
     web: Web
+    secure: Web
+    """Over TLS, with a certificate that the gateway verifies."""
+    strange: Web
+    """The same, but it does not trust who issued that one."""
     number: int = 0
     """Of the test: its checks are of a URL of its own, so that no test before has a say."""
 
@@ -188,8 +200,19 @@ def staged(rig: Rig, home: Path) -> Iterator[Stage]:
     with Internet(rig.internet) as internet:
         assert rig.servers.process.running
         proxies = internet.socks("a", "b", "c")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(rig.gateway.directory / AUTHORITY))
         web = internet.web(WEB_PORT)
-        yield Stage(rig, Governed(rig, {"rules": ["MATCH,DIRECT"]}, home), proxies, web)
+        secure = internet.web(SECURE_PORT, _server_side(authority))
+        strange = internet.web(STRANGE_PORT, _server_side(trustme.CA()))
+        gateway = Governed(rig, {"rules": ["MATCH,DIRECT"]}, home)
+        yield Stage(rig, gateway, proxies, web, secure, strange)
+
+
+def _server_side(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(WEB).configure_cert(context)
+    return context
 
 
 @contextmanager

@@ -135,3 +135,16 @@ def test_marks_of_all_sockets_are_known_to_the_plan():
 def test_groups_that_are_checked_need_the_keeper(options, needed):
     groups = f"proxy-groups: [{{name: g, proxies: [DIRECT], {options}}}]"
     assert compile_config(parse(groups)).keeper is needed
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ("type: http, url: 'http://192.0.2.1/', path: ./list", True),
+        ("type: file, path: ./list", True),
+        ("type: inline, payload: ['192.0.2.0/24']", False),
+    ],
+)
+def test_providers_that_are_downloaded_or_watched_need_the_keeper(options, needed):
+    text = f"rule-providers: {{p: {{behavior: ipcidr, {options}}}}}"
+    assert compile_config(parse(text)).keeper is needed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 
 import pytest
@@ -90,6 +91,52 @@ def test_datagrams_pass_over_a_group_that_takes_none(network, chosen):
             target=next(filter(usable, ("group", "next")))
         )
         assert rig.tunnel.decide(metadata(network=network)).name == chosen
+
+
+class Passing:
+    """A group that passes flows on, all (`passes`) or now and then."""
+
+    name, verdict, udp = "group", Verdict.UNKNOWN, True
+
+    def __init__(self, picks, *, passes=False):
+        self._picks = picks
+        self.passes = passes
+
+    def pick(self, metadata):
+        return next(self._picks)
+
+
+class Passed:
+    """PASS."""
+
+    name, verdict, udp, passes = "PASS", Verdict.UNKNOWN, True, True
+
+
+@pytest.mark.parametrize(("always", "verdict"), [(True, Verdict.DIRECT), (False, Verdict.UNKNOWN)])
+def test_after_a_group_that_may_pass_on_nothing_is_learnt(always, verdict):
+    with RelayRig() as rig:
+        rig.tunnel.verdicts = notebook = Notebook()
+        group = Passing(itertools.repeat(Passed()), passes=always)
+        rig.tunnel.outbounds = OutboundRegistry([group, rig.direct("DIRECT", kernel=True)])
+        engine = rig.tunnel.engine = FixedEngine("group")
+        engine.match_usable = lambda metadata, usable: engine.decision._replace(
+            target=next(filter(usable, ("group", "DIRECT")))
+        )
+        rig.pair()
+        learnt = [each for _, _, each in notebook.learnt]
+        assert learnt == ([verdict] if verdict is not Verdict.UNKNOWN else [])
+
+
+def test_who_was_picked_when_the_rules_asked_takes_the_flow():
+    with RelayRig() as rig:
+        choice = rig.direct("choice")
+        group = Passing(iter((Passed(), choice, Passed())))
+        rig.tunnel.outbounds = OutboundRegistry([group])
+        engine = rig.tunnel.named_engine = FixedEngine("group")
+        engine.match_usable = lambda metadata, usable: engine.decision._replace(
+            target=next(filter(usable, ("group",)))
+        )
+        assert rig.tunnel.decide(metadata()) is choice
 
 
 def test_new_engine_decides_new_flows_and_leaves_old_ones():
