@@ -185,6 +185,7 @@ class Worker:
         self._tunnel.resolver = resolver
         self._tunnel.engine, self._tunnel.named_engine = engine, named
         self._tunnel.outbounds = outbounds
+        logging.getLogger().setLevel(config.log_level.number)
         self._failures = FailureWatch(config.groups, self.tracker)
         self._make_room(config.gateway.max_flows)
         self._take_priority(config.gateway.nice)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 from dataclasses import replace
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mihomo_tproxy.compiled import Compiled
 from mihomo_tproxy.config import load
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.schema import Config
     from mihomo_tproxy.model.enums import TunnelMode
     from mihomo_tproxy.rule.static import StaticVerdict
-
-LEVELS: Final = {
-    "silent": logging.CRITICAL + 1,
-    "error": logging.ERROR,
-    "warning": logging.WARNING,
-    "info": logging.INFO,
-    "debug": logging.DEBUG,
-}
 
 
 def compile_file(path: str, home: str, image: int, mode: TunnelMode | None = None) -> Compiled:
@@ -64,7 +55,7 @@ def compile_config(config: Config) -> Compiled:
         worker=pickled,
         modules=worker_modules(config, pickled),
         rules=len(config.rules),
-        log_level=LEVELS[config.log_level],
+        log_level=config.log_level.number,
         warnings=config.warnings,
         mode=config.mode,
         groups=config.groups,

@@ -157,6 +157,7 @@ class Keeper:
 
     def _configure(self, config: Config, state: GroupState, selected: dict[str, str]) -> None:
         old, self._config = self._config, config
+        logging.getLogger().setLevel(config.log_level.number)
         touched = changed_proxies(old, config)
         names = {spec.name for spec in (*config.proxies, *config.provider_proxies)}
         names |= {member for group in config.groups for member in group.members}
