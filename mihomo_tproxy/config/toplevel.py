@@ -41,7 +41,7 @@ IGNORED_KEYS: Final = frozenset(
         *("external-controller-pipe", "external-controller-routing-mark"),
         *("external-controller-tls", "external-controller-unix", "external-doh-server"),
         *("external-ui", "external-ui-name", "external-ui-url", "find-process-mode"),
-        *("global-client-fingerprint"),
+        "global-client-fingerprint",
         *("inbound-mptcp", "inbound-tfo", "iptables", "keep-alive-idle", "keep-alive-interval"),
         *("ntp", "secret"),
         *("sniffer", "ss-config", "tcp-concurrent", "tls", "tuic-server", "tun"),
