@@ -26,7 +26,12 @@ closed.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from mihomo_tproxy.printing import printable
+
+MAX_SHOWN: Final = 1000
+"""Characters of one problem."""
 
 
 class GatewayError(Exception):
@@ -46,7 +51,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line is not None else ""
-        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+        text = f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+        return printable(text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}...")
 
 
 class ConfigError(GatewayError):

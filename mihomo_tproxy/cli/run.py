@@ -6,6 +6,7 @@ import logging
 import time
 
 from mihomo_tproxy.cli.files import config_path
+from mihomo_tproxy.printing import printable
 from mihomo_tproxy.supervisor import Supervisor, check_privileges
 
 
@@ -15,8 +16,9 @@ class MihomoFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line; exceptions follow it as Python prints them."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        text = record.getMessage().replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        line = f'time="{stamp}" level={record.levelname.lower()} msg="[{record.name}] {text}"'
+        text = record.getMessage().replace("\\", "\\\\").replace('"', '\\"')
+        said = f"[{record.name}] {printable(text)}"
+        line = f'time="{stamp}" level={record.levelname.lower()} msg="{said}"'
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mihomo_tproxy.printing import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def render(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table with aligned columns: text to the left, numbers to the right."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
     numeric = [
         bool(rows) and all(isinstance(row[i], int | float) for row in rows)

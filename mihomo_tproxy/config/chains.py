@@ -51,7 +51,10 @@ def check_chains(
         edges.setdefault(group.name, group.members)
         paths.setdefault(group.name, f"proxy-groups[{place}]")
     for ring in circles(edges):
-        way = " -> ".join(shortest_circle(edges, ring))
+        found = shortest_circle(edges, ring)
+        if len(found) > MAX_DEPTH:
+            found[MAX_DEPTH // 2 : -1] = ["..."]
+        way = " -> ".join(found)
         report.problem(paths[ring[0]], f"goes round in a circle: {way}")
     if deep := next(too_deep(edges), ""):
         report.problem(paths[deep], f"leads on through more than {MAX_DEPTH} others")

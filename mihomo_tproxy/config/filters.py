@@ -6,18 +6,21 @@ has them anywhere, in force until the enclosing group ends, over its further alt
     a(?i)b|c        becomes        a(?i:b)|(?i:c)
 
 The expression is the user's, the names are a provider's: a name longer than MAX_NAME is not
-searched, and an expression whose time nothing bounds is refused.
+searched, an expression that may take milliseconds for a name goes to RE2, whose time is linear, if
+that reads it alike, and one whose time nothing bounds is refused.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.matcher.backtracking import steps
+from mihomo_tproxy.matcher.expressions import compile_linear
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MAX_PATTERN: Final = 4096
 MAX_NAME: Final = 128
@@ -25,6 +28,10 @@ MAX_STEPS: Final = 5_000_000_000
 """Of one search, as a bound that nothing comes near: measured, a hundredth of a second. Three `.*`
 of an expression stay below it, a fourth does not. Real names take a few hundred."""
 
+EASY_STEPS: Final = 1_000_000
+
+_OF_UNICODE: Final = re.compile(r"\\[bBdDsSwW]")
+"""Classes that RE2 takes for those of ASCII."""
 _TOKEN: Final = re.compile(
     r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?P<flags>[a-z]*(?:-[a-z]+)?)\)|\(\?<(?![=!])|[(|)]|.",
     re.DOTALL,
@@ -40,29 +47,39 @@ class NameFilter:
         Raises:
             ValueError: one is no expression, or too long.
         """
-        self.patterns = [compile_pattern(part) for part in text.split("`")] if text else []
+        self._searches = [_search(part) for part in text.split("`")] if text else []
 
-    def __bool__(self) -> bool:
-        return bool(self.patterns)
+    def __len__(self) -> int:
+        return len(self._searches)
 
     def matches(self, name: str) -> bool:
         """Whether any expression is found in a name."""
-        return len(name) <= MAX_NAME and any(each.search(name) for each in self.patterns)
+        return len(name) <= MAX_NAME and any(search(name) for search in self._searches)
 
     def count(self, name: str) -> int:
         """How many of the expressions are found in a name."""
         if len(name) > MAX_NAME:
             return 0
-        return sum(each.search(name) is not None for each in self.patterns)
+        return sum(search(name) is not None for search in self._searches)
 
     def sort(self, names: Iterable[str]) -> Iterator[str]:
         """The names that match, each once, in the order of the expressions, then in their own."""
         left = {name: None for name in names if len(name) <= MAX_NAME}
-        for pattern in self.patterns:
-            found = [name for name in left if pattern.search(name)]
+        for search in self._searches:
+            found = [name for name in left if search(name)]
             for name in found:
                 del left[name]
             yield from found
+
+
+def _search(text: str) -> Callable[[str], object | None]:
+    """As `compile_pattern`, for whether there is a match at all."""
+    pattern, bound = _compile(text)
+    if bound > EASY_STEPS and not _OF_UNICODE.search(text):
+        with suppress(ValueError):
+            return compile_linear(pattern.pattern, ignore_case=False)
+    _check(text, bound)
+    return pattern.search
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
@@ -71,17 +88,24 @@ def compile_pattern(text: str) -> re.Pattern[str]:
     Raises:
         ValueError: it is none, too long, or may take too long.
     """
+    pattern, bound = _compile(text)
+    _check(text, bound)
+    return pattern
+
+
+def _check(text: str, bound: float) -> None:
+    if bound > MAX_STEPS:
+        raise ValueError(f"bad expression {text!r}: it can take too long")
+
+
+def _compile(text: str) -> tuple[re.Pattern[str], float]:
     if len(text) > MAX_PATTERN:
         raise ValueError(f"expression of {len(text)} characters, at most {MAX_PATTERN}")
     try:
         translated = translate(text)
-        pattern = re.compile(translated)
-        bound = steps(translated, MAX_NAME)
+        return re.compile(translated), steps(translated, MAX_NAME)
     except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"bad expression {text!r}: {error}") from None
-    if bound > MAX_STEPS:
-        raise ValueError(f"bad expression {text!r}: it can take too long")
-    return pattern
 
 
 def translate(text: str) -> str:

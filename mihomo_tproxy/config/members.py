@@ -76,7 +76,7 @@ def settle(sources: Sources, filters: Filters, types: Mapping[str, str]) -> list
     members = [*own]
     for names in sources.providers:
         members += keep.sort(names) if keep else names
-    if len(keep.patterns) > 1 and len(sources.providers) + bool(own) > 1:
+    if len(keep) > 1 and len(sources.providers) + bool(own) > 1:
         members = list(dict.fromkeys([*keep.sort(members), *members]))
     return [
         name

@@ -9,6 +9,7 @@ provider added.
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -86,11 +87,13 @@ def _named_apart(
     """The proxies under names that nobody has, which are then taken."""
     named: list[ProxySpec] = []
     changed: list[str] = []
+    tried: Counter[str] = Counter()
     for spec in proxies:
-        name, number = spec.name, 1
+        name = spec.name
         while name in taken:
+            tried[spec.name] += 1
+            number = tried[spec.name]
             name = f"{spec.name} ({provider}{'' if number == 1 else f' {number}'})"
-            number += 1
         taken.add(name)
         if name != spec.name:
             changed.append(f"{spec.name!r} is {name!r}")

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
-from mihomo_tproxy.errors import Problem
+from mihomo_tproxy.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mihomo_tproxy.config.yaml import Document
+
+
+MAX_PROBLEMS: Final = 200
+MAX_WARNINGS: Final = 200
+MAX_WORD: Final = 128
+MAX_NAMES: Final = 1000
+"""Names that are looked through for one that is near: some 20 ms."""
 
 
 class Lack(Problem):
@@ -27,7 +35,19 @@ class Report:
         self.home = home
         """Absolute path of the home directory; "" for a text without one."""
         self.problems: list[Problem] = []
-        self.warnings: list[str] = []
+        self._warnings: list[str] = []
+        self._unsaid = 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """Up to MAX_WARNINGS, and how many more there are."""
+        more = [f"{self._unsaid} more warnings like these"] if self._unsaid else []
+        return [*self._warnings, *more]
+
+    @property
+    def full(self) -> bool:
+        """Whether further warnings are only counted."""
+        return len(self._warnings) >= MAX_WARNINGS
 
     def line(self, path: str) -> int | None:
         """The line of a path, or of what is around it."""
@@ -35,12 +55,12 @@ class Report:
 
     def problem(self, path: str, message: str) -> None:
         """The file cannot be used because of this."""
-        self.problems.append(Problem(path, message, self._document.line(path)))
+        self._add(Problem(path, message, self._document.line(path)))
 
     def lack(self, path: str, message: str) -> None:
         """The file asks for what this version does not have: a problem, unless the reader of the
         entry leaves the whole entry out (`leave_out`)."""
-        self.problems.append(Lack(path, message, self._document.line(path)))
+        self._add(Lack(path, message, self._document.line(path)))
 
     def leave_out(self, name: str, since: int) -> str:
         """Turns lacks into a warning that the entry of this name is left out; the reason.
@@ -58,14 +78,34 @@ class Report:
 
     def warning(self, path: str, message: str) -> None:
         """The file can be used, but the user should know."""
-        self.warnings.append(str(Problem(path, message, self._document.line(path))))
+        if self.full:
+            self._unsaid += 1
+        else:
+            self._warnings.append(str(Problem(path, message, self._document.line(path))))
 
     def general_warning(self, message: str) -> None:
         """A warning about no single place."""
-        self.warnings.append(message)
+        if self.full:
+            self._unsaid += 1
+        else:
+            self._warnings.append(str(Problem("", message)))
+
+    def _add(self, problem: Problem) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
+        elif not self.foreign:
+            raise too_many(self.problems)
+
+
+def too_many(problems: list[Problem]) -> ConfigError:
+    """The error of a file with MAX_PROBLEMS, beyond which nobody reads on."""
+    ordered = sorted(problems, key=lambda problem: problem.line or 0)
+    return ConfigError([*ordered, Problem("", "that is enough: what follows was not looked at")])
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` with the nearest known word, "" when none is near."""
-    nearest = get_close_matches(word, list(known), 1)
+    if len(word) > MAX_WORD:
+        return ""
+    nearest = get_close_matches(word, list(islice(known, MAX_NAMES)), 1)
     return f", did you mean {nearest[0]!r}?" if nearest else ""

@@ -49,6 +49,7 @@ class _SubRules:
 
     def __init__(self, section: Section, targets: Targets, context: Context) -> None:
         self._lists = Section(section.report, "sub-rules", section.take("sub-rules"))
+        self._names = frozenset(self._lists.keys)
         self._targets = targets
         self._context = context
 
@@ -70,10 +71,10 @@ class _SubRules:
                 circle = " -> ".join((*chain[chain.index(inner) :], inner))
                 self._lists.report.problem(path, f"goes round in a circle: {circle}")
                 self._context.lists.setdefault(inner, ())
-            elif inner in self._lists.keys and len(chain) >= MAX_DEPTH:
+            elif inner in self._names and len(chain) >= MAX_DEPTH:
                 self._lists.report.problem(path, f"more than {MAX_DEPTH} lists inside each other")
                 self._context.lists.setdefault(inner, ())
-            elif inner in self._lists.keys:
+            elif inner in self._names:
                 self._build(inner, chain)
         self._context.lists[name] = _parse_list(self._lists, name, self._targets, self._context)
 

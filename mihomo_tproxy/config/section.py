@@ -138,7 +138,8 @@ class Section:
             return
         names = sorted({*self._known, *known})
         for key in [key for key in self._items if key not in self._known]:
-            self.report.warning(self.where(key), f"unknown key{did_you_mean(key, names)}")
+            near = "" if self.report.full else did_you_mean(key, names)
+            self.report.warning(self.where(key), f"unknown key{near}")
 
 
 def scalar_text(value: Value) -> str | None:

@@ -25,6 +25,12 @@ Value = str | int | float | bool | list["Value"] | dict[str, "Value"] | None
 MAX_BYTES: Final = 16 << 20
 MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 2_000_000
+"""Written out, and again those that aliases stand for."""
+MAX_PATH: Final = 256
+"""Characters of a path; what is deeper has the line of what is around it."""
+MAX_PATHS: Final = 64 << 20
+"""Characters of all paths."""
+MAX_PROBLEMS: Final = 200
 MAX_NUMBER: Final = 64
 """Characters of a number; more is text."""
 
@@ -53,6 +59,7 @@ class Document(NamedTuple):
 
     def line(self, path: str) -> int | None:
         """The line of a path, or of the nearest value around it that has one."""
+        path = path[: MAX_PATH + MAX_NUMBER]
         while path and path not in self.lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.lines.get(path)
@@ -143,6 +150,8 @@ class _Builder:
         self._lines: dict[str, int] = {}
         self._problems: list[Problem] = []
         self._expanded = 0
+        self._written = 0
+        self._paths = 0
 
     def document(self) -> Document:
         self._next()
@@ -158,8 +167,11 @@ class _Builder:
 
     def _node(self, path: str, depth: int) -> _Built:
         event = self._next()
-        line = event.start_mark.line + 1
-        self._lines.setdefault(path, line)
+        line: int = event.start_mark.line + 1
+        self._written += 1
+        if self._written > MAX_VALUES:
+            raise _refuse(f"more than {MAX_VALUES} values", line)
+        self._note(path, line)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(path, event.anchor, line)
         if depth > MAX_DEPTH:
@@ -180,12 +192,23 @@ class _Builder:
             self._anchors[anchor] = built
         return built
 
+    def _note(self, path: str, line: int) -> None:
+        """Remember the first line of a path."""
+        self._paths += len(path)
+        if self._paths <= MAX_PATHS:
+            self._lines.setdefault(path, line)
+
+    def _problem(self, path: str, message: str, line: int) -> None:
+        self._problems.append(Problem(path, message, line))
+        if len(self._problems) > MAX_PROBLEMS:
+            raise ConfigError(self._problems)
+
     def _alias(self, path: str, name: str | None, line: int) -> _Built:
         if name in self._open_anchors:
             raise _refuse(f"anchor {name!r} contains itself", line)
         built = self._anchors.get(name or "")
         if built is None:
-            self._problems.append(Problem(path, f"alias {name!r} has no anchor before it", line))
+            self._problem(path, f"alias {name!r} has no anchor before it", line)
             return _Built(None, 1)
         self._expanded += built.size
         if self._expanded > MAX_VALUES:
@@ -196,7 +219,8 @@ class _Builder:
         items: list[Value] = []
         size = 1
         while not self._peek(yaml.SequenceEndEvent):
-            built = self._node(f"{path}[{len(items)}]", depth + 1)
+            where = f"{path}[{len(items)}]" if len(path) < MAX_PATH else path
+            built = self._node(where, depth + 1)
             items.append(built.value)
             size += built.size
         self._next()
@@ -205,17 +229,18 @@ class _Builder:
     def _mapping(self, path: str, depth: int) -> _Built:
         own: dict[str, Value] = {}
         merged: dict[str, Value] = {}
-        seen: set[str] = set()
+        seen: dict[str, int] = {}
         size = 1
         while not self._peek(yaml.MappingEndEvent):
             key, line, is_merge = self._key(path, depth)
             where = f"{path}.{key}" if path else key
+            if len(where) > MAX_PATH:
+                where = path
             if key in seen:
-                first = self._lines.get(where)
-                self._problems.append(Problem(where, f"given twice, first on line {first}", line))
+                self._problem(where, f"given twice, first on line {seen[key]}", line)
                 where += " (again)"
-            seen.add(key)
-            self._lines.setdefault(where, line)
+            seen.setdefault(key, line)
+            self._note(where, line)
             built = self._node(where, depth + 1)
             size += built.size
             if is_merge:
@@ -247,9 +272,7 @@ class _Builder:
                 for key, item in source.items():
                     into.setdefault(key, item)
             else:
-                self._problems.append(
-                    Problem(path, "'<<' takes a mapping, or a list of them", line)
-                )
+                self._problem(path, "'<<' takes a mapping, or a list of them", line)
 
     def _scalar(self, path: str, event: yaml.ScalarEvent, line: int) -> Value:
         text: str = event.value
@@ -265,10 +288,10 @@ class _Builder:
         kind = "null" if value is None else type(value).__name__
         if event.tag != _TAG + kind or isinstance(value, str):
             shown = event.tag.removeprefix(_TAG)
-            self._problems.append(Problem(path, f"tag {shown!r} does not fit {text!r}", line))
+            self._problem(path, f"tag {shown!r} does not fit {text!r}", line)
         return value
 
     def _check_tag(self, path: str, tag: str | None, kind: str, line: int) -> None:
         if tag not in (None, "!", _TAG + kind):
             shown = str(tag).removeprefix(_TAG)
-            self._problems.append(Problem(path, f"unknown tag {shown!r}", line))
+            self._problem(path, f"unknown tag {shown!r}", line)

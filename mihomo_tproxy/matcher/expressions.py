@@ -51,7 +51,7 @@ class Expression:
             raise ValueError(f"bad expression {pattern!r}: {error}") from None
         if bound > EASY_STEPS:
             try:
-                self._find = _compile_linear(pattern)
+                self._find = compile_linear(pattern)
                 self._linear = True
             except ValueError as error:
                 if bound > MAX_STEPS:
@@ -65,7 +65,7 @@ class Expression:
             return None
         find = self._find
         if find is None:
-            compiler = _compile_linear if self._linear else _compile
+            compiler = compile_linear if self._linear else _compile
             find = self._find = compiler(self.pattern)
         return find(text)
 
@@ -99,15 +99,19 @@ def _compile(pattern: str) -> Callable[[str], object | None]:
         raise ValueError(str(error)) from None
 
 
-def _compile_linear(pattern: str) -> Callable[[str], object | None]:
-    """Raises: ValueError: RE2 cannot read the expression, or is not installed."""
+def compile_linear(pattern: str, *, ignore_case: bool = True) -> Callable[[str], object | None]:
+    """RE2's search for an expression.
+
+    Raises:
+        ValueError: RE2 cannot read the expression, or is not installed.
+    """
     try:
         import re2
     except ImportError:
         raise ValueError("the package google-re2 is not installed") from None
 
     options = re2.Options()
-    options.case_sensitive = False
+    options.case_sensitive = not ignore_case
     options.log_errors = False
     options.never_capture = True
     options.max_mem = _RE2_MEMORY

@@ -26,6 +26,9 @@ class Rule(Protocol):
     resolves: bool
     """Whether it may ask for the address of a flow that only has a name."""
 
+    weight: int
+    """How many rules `match` may ask, itself or those inside it."""
+
     def match(self, metadata: Metadata) -> bool:
         """Whether the rule applies to the flow. Same metadata, same answer.
 

@@ -22,7 +22,8 @@ MAX_MARKS: Final = 1_000_000
 """Characters that begin or part YAML's values; 10,000 proxies of 20 keys have half of them."""
 
 _MARKS: Final = (b"\n", b"\r", b",", b":", b"-", b"[", b"{", b"?")
-_LINK: Final = re.compile(r"\s*(?:(?:#|//).*\n\s*)*[A-Za-z][A-Za-z0-9+.-]*://")
+_COMMENT: Final = re.compile(r"\s*(?:#|//).*\n")
+_LINK: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class ProxyList(NamedTuple):
@@ -42,7 +43,7 @@ def read_proxy_list(data: bytes) -> ProxyList:
     if len(data) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
     text = data.decode("utf-8-sig", "replace")
-    if not _LINK.match(text):
+    if not _begins_with_link(text):
         try:
             text = decode_base64("".join(text.split()))
         except ValueError:
@@ -52,6 +53,15 @@ def read_proxy_list(data: bytes) -> ProxyList:
         reasons = "; ".join(links.skipped)
         raise ValueError(f"no link in it is of use: {reasons}" if reasons else "no links in it")
     return ProxyList(links.proxies, links.skipped)
+
+
+def _begins_with_link(text: str) -> bool:
+    """Whether a link is the first that is no comment. One comment at a time: one expression for
+    all of them would remember the place of each."""
+    at = 0
+    while found := _COMMENT.match(text, at):
+        at = found.end()
+    return _LINK.match(text, at) is not None
 
 
 def take_entries(values: list[Value]) -> ProxyList:

@@ -7,9 +7,15 @@ a dollar; what names no group stays as it is. Groups without a name are numbered
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.filters import MAX_NAME, compile_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_TARGET: Final = 1024
+"""Characters; a target is written once for each match."""
 
 _PART: Final = re.compile(r"\$(?:(\$)|(&)|(\d+)|\{(\w+)\})", re.ASCII)
 
@@ -17,32 +23,41 @@ _PART: Final = re.compile(r"\$(?:(\$)|(&)|(\d+)|\{(\w+)\})", re.ASCII)
 class Renaming:
     """One expression and what its matches become."""
 
-    __slots__ = ("_groups", "_pattern", "_target")
+    __slots__ = ("_parts", "_pattern")
 
     def __init__(self, pattern: str, target: str) -> None:
         """Compile the expression.
 
         Raises:
-            ValueError: it is none, or may take too long.
+            ValueError: it is none, may take too long, or the target is too long.
         """
+        if len(target) > MAX_TARGET:
+            raise ValueError(f"target of {len(target)} characters, at most {MAX_TARGET}")
         self._pattern = compile_pattern(pattern)
-        self._target = target
         named = self._pattern.groupindex
         plain = [number + 1 for number in range(self._pattern.groups)]
         order = [number for number in plain if number not in named.values()]
-        self._groups = {**named, "0": 0}
+        groups: dict[str, int] = {**named, "0": 0}
         for number, group in enumerate([*order, *named.values()], 1):
-            self._groups[str(number)] = group
+            groups[str(number)] = group
+        self._parts = list(_split(target, groups))
 
     def apply(self, name: str) -> str:
         """The name with each match replaced; one too long to be searched as it is."""
         return name if len(name) > MAX_NAME else self._pattern.sub(self._expand, name)
 
     def _expand(self, match: re.Match[str]) -> str:
-        return _PART.sub(lambda part: self._value(part, match), self._target)
+        return "".join(part if isinstance(part, str) else match[part] or "" for part in self._parts)
 
-    def _value(self, part: re.Match[str], match: re.Match[str]) -> str:
+
+def _split(target: str, groups: dict[str, int]) -> Iterator[str | int]:
+    """A target in pieces: text, and numbers of groups."""
+    at = 0
+    for part in _PART.finditer(target):
+        yield target[at : part.start()]
+        at = part.end()
         if part[1]:
-            return "$"
-        group = self._groups.get("0" if part[2] else part[3] or part[4])
-        return part[0] if group is None else match[group] or ""
+            yield "$"
+        else:
+            yield groups.get("0" if part[2] else part[3] or part[4], part[0])
+    yield target[at:]

@@ -24,6 +24,9 @@ class BaseRule:
     """Whether `match` may ask for the address of a flow that only has a name (`Metadata.address`);
     a rule that can has DST_ADDR among its fields."""
 
+    weight: int = 1
+    """How many rules `match` may ask, itself or those inside it."""
+
     def __init__(self, kind: str, payload: str, target: str, fields: int) -> None:
         self.kind = kind
         self.payload = payload

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Logic(BaseRule):
     """What the three share."""
 
-    __slots__ = ("conditions", "resolves")
+    __slots__ = ("conditions", "resolves", "weight")
 
     def __init__(self, kind: str, payload: str, target: str, conditions: tuple[Rule, ...]) -> None:
         looks_at = 0
@@ -26,6 +26,7 @@ class Logic(BaseRule):
             looks_at |= condition.fields
         super().__init__(kind, payload, target, looks_at)
         self.conditions = conditions
+        self.weight = 1 + sum(condition.weight for condition in conditions)
         self.resolves = any(condition.resolves for condition in conditions)
 
 

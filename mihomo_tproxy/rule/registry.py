@@ -28,7 +28,7 @@ from mihomo_tproxy.rule.in_user import InUser
 from mihomo_tproxy.rule.ip_asn import ip_asn
 from mihomo_tproxy.rule.ip_cidr import IpCidr
 from mihomo_tproxy.rule.ip_suffix import IpSuffix
-from mihomo_tproxy.rule.logic import And, Not, Or
+from mihomo_tproxy.rule.logic import And, Logic, Not, Or
 from mihomo_tproxy.rule.match import Match
 from mihomo_tproxy.rule.network import NetworkType
 from mihomo_tproxy.rule.notation import COMMAS_IN_PAYLOAD, split_conditions
@@ -102,6 +102,10 @@ SWAPPED: Final = {
 }
 MAX_DEPTH: Final = 32
 """Rules inside rules."""
+MAX_WEIGHT: Final = 4_000_000
+"""Rules that one rule may have a flow ask, one by one: as many as the longest list has lines."""
+MAX_SET_WEIGHT: Final = 100_000
+"""The same of all nested rules of one rule set, which strangers write: some 10 ms."""
 
 _BY_OPTION: Final = frozenset({"GEOIP", "IP-ASN", "IP-CIDR", "IP-CIDR6", "IP-SUFFIX"})
 """Kinds that `src` turns to the source; mihomo takes it for `SRC-` kinds too, where it is true."""
@@ -216,7 +220,14 @@ def _build(kind: str, payload: str, target: str, options: frozenset[str], scope:
         return _sub_rule(kind, payload, target, inner)
     texts = split_conditions(payload)
     conditions = tuple(_condition(text, target, inner, _NOT_IN_LOGIC) for text in texts)
-    return LOGIC[kind](kind, payload, target, conditions)
+    return _light(LOGIC[kind](kind, payload, target, conditions))
+
+
+def _light(rule: Rule) -> Rule:
+    """A nested rule that a flow can wait for. Lists that name lists could multiply without end."""
+    if rule.weight > MAX_WEIGHT:
+        raise ValueError(f"{rule.kind} stands for more than {MAX_WEIGHT} rules to ask")
+    return rule
 
 
 def _inherit(kind: str, options: frozenset[str], scope: Scope) -> tuple[str, frozenset[str]]:
@@ -235,7 +246,7 @@ def _sub_rule(kind: str, payload: str, target: str, scope: Scope) -> Rule:
     if len(texts) != 1:
         raise ValueError(f"SUB-RULE has one condition, found {len(texts)}")
     condition = _condition(texts[0], target, scope, _NOT_IN_LOGIC)
-    return SubRule(kind, payload, target, condition, scope.context.sub_rules(target))
+    return _light(SubRule(kind, payload, target, condition, scope.context.sub_rules(target)))
 
 
 def _rule_set(kind: str, payload: str, target: str, options: frozenset[str], scope: Scope) -> Rule:
@@ -270,12 +281,22 @@ def _rule_set(kind: str, payload: str, target: str, options: frozenset[str], sco
 
 
 def _expand(lines: Iterable[str], target: str, scope: Scope) -> Iterator[Rule]:
-    """The rules of a set. Lines that are none are passed over; who read the set spoke of them."""
+    """The rules of a set. Lines that are none are passed over; who read the set spoke of them.
+
+    Passed over is also what would have a flow ask more than MAX_SET_WEIGHT nested rules.
+    """
+    nested = 0
     for line in lines:
         try:
-            yield _condition(line, target, scope, _NOT_IN_SETS)
+            rule = _condition(line, target, scope, _NOT_IN_SETS)
         except ValueError:
             continue
+        if isinstance(rule, Logic):
+            nested += rule.weight
+            if nested > MAX_SET_WEIGHT:
+                nested -= rule.weight
+                continue
+        yield rule
 
 
 def _options(kind: str, texts: list[str]) -> frozenset[str]:

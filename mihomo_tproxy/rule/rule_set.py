@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class ClassicalSet(BaseRule):
     """Matches when one of its rules does; each has the target of the set."""
 
-    __slots__ = ("resolves", "rules")
+    __slots__ = ("resolves", "rules", "weight")
 
     def __init__(self, kind: str, payload: str, target: str, rules: tuple[Rule, ...]) -> None:
         looks_at = 0
@@ -30,6 +30,7 @@ class ClassicalSet(BaseRule):
             looks_at |= rule.fields
         super().__init__(kind, payload, target, looks_at)
         self.rules = rules
+        self.weight = 1 + sum(rule.weight for rule in rules)
         self.resolves = any(rule.resolves for rule in rules)
 
     def match(self, metadata: Metadata) -> bool:

@@ -21,7 +21,7 @@ PASS_RULE: Final = "PASS-RULE"  # noqa: S105 - an outbound
 class SubRule(BaseRule):
     """Asks a list. Its `target` is the name of the list, not of an outbound."""
 
-    __slots__ = ("_targets", "condition", "resolves", "rules")
+    __slots__ = ("_targets", "condition", "resolves", "rules", "weight")
 
     def __init__(
         self, kind: str, payload: str, target: str, condition: Rule, rules: tuple[Rule, ...]
@@ -32,6 +32,7 @@ class SubRule(BaseRule):
         super().__init__(kind, payload, target, looks_at)
         self.condition = condition
         self.rules = rules
+        self.weight = 1 + condition.weight + sum(rule.weight for rule in rules)
         # Once, for lists may stand in many lists.
         found = dict.fromkeys(name for rule in rules for name in rule.targets())
         self._targets = tuple(name for name in found if name != PASS_RULE)

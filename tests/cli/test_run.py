@@ -31,3 +31,7 @@ def test_an_exception_follows():
         text = record("failed", exc_info=sys.exc_info())
     assert text.splitlines()[0].endswith('failed"')
     assert text.splitlines()[-1] == "ValueError: odd"
+
+
+def test_what_a_stranger_wrote_keeps_to_its_line():
+    assert record("proxy %s", 'a\n"\x1b[2J').endswith(r'proxy a\n\"\x1b[2J"')

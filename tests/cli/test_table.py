@@ -30,3 +30,7 @@ def test_no_rows_are_a_head():
 )
 def test_amounts_have_binary_units(amount, text):
     assert bytes_text(amount) == text
+
+
+def test_cells_keep_to_their_line():
+    assert render(["name"], [["a\nb\x1b[2J"]]) == "name\na\\nb\\x1b[2J"

@@ -34,13 +34,21 @@ def test_sorted_by_alternatives_then_as_they_came():
     assert list(NameFilter("us`hk").sort(names)) == ["us-1", "us-hk", "hk-1", "hk-2"]
 
 
-@pytest.mark.parametrize("pattern", ["(", "a`[", "(a+)+$"])
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "x`(a?b?)*c", ".*a.*a.*a.*a$"])
+def test_what_takes_python_too_long_is_searched_in_linear_time(pattern):
+    name = "a" * 120
+    assert NameFilter(pattern).matches(f"{name}c") is pattern.startswith("x")
+    assert not NameFilter(pattern).matches(f"{name}!")
+    assert not NameFilter(pattern).matches("A" * 120)
+
+
+@pytest.mark.parametrize("pattern", ["(", "a`[", "(?=(a+)+$)"])
 def test_what_is_no_expression_is_refused(pattern):
     with pytest.raises(ValueError, match=r"expression"):
         NameFilter(pattern)
 
 
-@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "a`(a?b?)*c", ".*.*.*.*x"])
+@pytest.mark.parametrize("pattern", ["(?!(a+)+$)", r"(\w|\w\w)+$", "a`(a?b?)*c(?=x)"])
 def test_what_explodes_is_refused(pattern):
     with pytest.raises(ValueError, match="too long"):
         NameFilter(pattern)

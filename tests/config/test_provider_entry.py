@@ -123,7 +123,7 @@ def test_payload() -> None:
         (HTTP + ", header: {a: b}}", "p.header.a: expected a list"),
         (HTTP + ', header: {a: ["b\\n"]}}', "p.header.a[0]: a header holds"),
         (HTTP + ", filter: (}", "p.filter: bad expression"),
-        (HTTP + ", exclude-filter: 'a`(b+)+'}", "p.exclude-filter: bad expression"),
+        (HTTP + ", exclude-filter: 'a`(?=(b+)+)'}", "p.exclude-filter: bad expression"),
         (HTTP + ", age-secret-key: x}", "p.age-secret-key: encrypted"),
         (HTTP + ", health-check: {url: 'http://u'}}", "p.health-check: 'enable' is missing"),
         (HTTP + ", health-check: {enable: x}}", "p.health-check.enable: expected true"),

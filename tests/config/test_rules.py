@@ -129,3 +129,10 @@ def test_an_empty_list_decides_nothing() -> None:
         "sub-rules: {a: [], b: null}\nrules: ['SUB-RULE,(NETWORK,tcp),a', 'MATCH,DIRECT']"
     )
     assert [rule.targets() for rule in found.rules] == [(), ("DIRECT",)]
+
+
+def test_lists_that_multiply_are_refused() -> None:
+    mention = "'SUB-RULE,(NETWORK,tcp),s{}',"
+    lists = [f"  s{n}: [{30 * mention.format(n + 1)}]" for n in range(9)]
+    text = "\n".join(["sub-rules:", *lists, "  s9: ['DOMAIN,a.test,DIRECT']"])
+    assert any("stands for more than" in problem for problem in problems(text))

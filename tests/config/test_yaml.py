@@ -194,6 +194,33 @@ def test_file_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems("#" * ((1 << 20) + 1)) == ["the file is larger than 1 MiB"]
 
 
+def test_long_paths_cost_no_more_than_short_ones() -> None:
+    """Each of the items is under a key of many characters: so would its path be."""
+    document = yaml.load_text(f"? {'k' * 100_000}\n: [{'x,' * 20_000}]\nz: 1\n")
+    assert sum(map(len, document.lines)) < 1_000_000
+    assert document.line("z") == 3
+    assert document.line(f"{'k.' * 1_000_000}[7]") == 1
+
+
+def test_the_paths_of_a_file_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml, "MAX_PATHS", 10)
+    document = yaml.load_text("a:\n  - b: 1\n    c: 2\n")
+    assert document.lines == {"": 1, "a": 1, "a[0]": 2}
+    assert document.line("a[0].c") == 2
+
+
+def test_the_values_of_a_file_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml, "MAX_VALUES", 4)
+    assert problems("[a,\nb,\nc]") == []
+    assert problems("[a,\nb,\nc,\nd]") == ["line 4: more than 4 values"]
+
+
+def test_a_file_full_of_problems_is_not_read_to_its_end() -> None:
+    found = problems("a: 1\n" * 1000)
+    assert len(found) == yaml.MAX_PROBLEMS + 1
+    assert found[-1] == f"line {yaml.MAX_PROBLEMS + 2}: a: given twice, first on line 1"
+
+
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.text(st.sampled_from("ab: -[]{}&*!|>'\"\n#,?%<~\t1"), max_size=40))
 def test_nothing_but_config_errors_escapes(text: str) -> None:

@@ -96,3 +96,8 @@ def test_only_value_errors_escape(start: bytes, data: bytes) -> None:
         assert all(isinstance(entry, dict) for entry in read_proxy_list(start + data).entries)
     except ValueError:
         pass
+
+
+def test_links_after_many_comments() -> None:
+    comments = b"# x\n\n // y\n" * 10_000
+    assert names(comments + b"socks5://a.test:1#one\n") == ["one"]

@@ -12,7 +12,7 @@ from mihomo_tproxy.model import fields
 from mihomo_tproxy.rule.address import AddressRule
 from mihomo_tproxy.rule.context import RuleSetContent
 from mihomo_tproxy.rule.domain_list import DomainListRule
-from mihomo_tproxy.rule.registry import parse_condition, parse_rule
+from mihomo_tproxy.rule.registry import MAX_SET_WEIGHT, parse_condition, parse_rule
 from mihomo_tproxy.rule.rule_set import ClassicalSet
 
 
@@ -123,13 +123,25 @@ def test_sets_that_hold_each_other() -> None:
 
 
 def test_many_mentions_are_one_expansion() -> None:
-    """Each set names the next one twice: 2 ** 15 rules, were they not shared."""
+    """Each set names the next one twice: 2 ** 12 rules, were they not shared."""
     sets = {
         str(n): RuleSetContent(lines=(f"AND,((RULE-SET,{n + 1}),(RULE-SET,{n + 1}))",))
-        for n in range(15)
+        for n in range(12)
     }
-    rule = parse_rule("RULE-SET,0,out", Lists({**sets, "15": RuleSetContent(lines=("UID,1",))}))
+    rule = parse_rule("RULE-SET,0,out", Lists({**sets, "12": RuleSetContent(lines=("UID,1",))}))
     assert rule.fields == fields.UID
+
+
+@pytest.mark.parametrize("last", [("UID,1",), ()])
+def test_mentions_do_not_multiply_what_a_flow_has_to_wait_for(last: tuple[str, ...]) -> None:
+    """What would is passed over: strangers write these lines."""
+    sets = {
+        str(n): RuleSetContent(lines=(f"OR,((RULE-SET,{n + 1}),(RULE-SET,{n + 1}))",) * 9)
+        for n in range(12)
+    }
+    rule = parse_rule("RULE-SET,0,out", Lists({**sets, "12": RuleSetContent(lines=last)}))
+    assert rule.weight <= 2 * MAX_SET_WEIGHT
+    assert not rule.match(metadata())
 
 
 @pytest.mark.parametrize("line", ["MATCH", "RULE-SET,x", "SUB-RULE,(NETWORK,tcp),x"])
