@@ -31,6 +31,7 @@ class Socks:
         """Whether it takes connections; what it carries already goes on."""
         self.asked: list[tuple[str, int]] = []
         """Where it was to go, by TCP."""
+        self._running: set[asyncio.Task[Any] | None] = set()
         self._server: asyncio.Server
 
     def entry(self, **options: Any) -> dict[str, Any]:
@@ -48,13 +49,16 @@ class Socks:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._running.add(task)  # a loop alone does not keep what waits for a stream
         try:
             if self.alive:
                 await self._negotiate(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
+        except* (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.transport.abort()
+            self._running.discard(task)
 
     async def _negotiate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _, methods = await reader.readexactly(2)
@@ -80,7 +84,9 @@ class Socks:
             return
         writer.write(OK + NOWHERE)
         with closing(there[1]):
-            await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_copy(reader, there[1]))
+                both.create_task(_copy(there[0], writer))
 
     async def _associate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ssl
@@ -53,6 +53,7 @@ class Web:
         self._answers: dict[str, Answer] = {"/204": Answer(status=204)}
         self._requests: list[Request] = []
         self._lock = threading.Lock()
+        self._running: set[asyncio.Task[Any] | None] = set()
         self._server: asyncio.Server
 
     def url(self, path: str) -> str:
@@ -82,6 +83,8 @@ class Web:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._running.add(task)  # a loop alone does not keep what waits for a stream
         try:
             while await self._answer(reader, writer):
                 pass
@@ -89,6 +92,7 @@ class Web:
             pass
         finally:
             writer.transport.abort()
+            self._running.discard(task)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request; whether another may follow."""
