@@ -43,14 +43,15 @@ from mihomo_tproxy.tunnel.tunnel import Tunnel
 import uvloop
 
 class Engine:
+    fields = 0
     def match(self, metadata):
         return Decision({81: "REJECT", 82: "REJECT-DROP"}.get(
-            metadata.destination_port, "DIRECT"), None, 0)
+            metadata.destination_port, "DIRECT"), -1, 0)
 
 async def main():
     reactor, tracker = Reactor(asyncio.get_running_loop()), Tracker()
     context = RelayContext(reactor, PipePool(), tracker, Timeouts())
-    tunnel = Tunnel(context, Engine(), OutboundRegistry([
+    tunnel = Tunnel(context, None, Engine(), OutboundRegistry([
         Direct(context, Dialer(context, None)),
         Reject(tracker, Unreachable(reactor)), RejectDrop(reactor, tracker)]))
     for family, host in ((AF_INET, "0.0.0.0"), (AF_INET6, "::")):
