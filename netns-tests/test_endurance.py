@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from support.gateway import pss_kib, wait_until
 from support.governed import group, staged
 
+from mihomo_tproxy.keeper.store import load_selections
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.governed import Governed
 
 RELOADS = int(os.environ.get("ENDURANCE_RELOADS", "12"))
@@ -31,6 +37,11 @@ def descriptors(gateway: Governed) -> dict[int, int]:
     """How many each process has open, by its id."""
     pids = [gateway.process.pid, *gateway.workers()]
     return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in pids}
+
+
+def is_stored(home: Path, member: str) -> bool:
+    """Whether a selection is remembered, which comes before the workers hear of it."""
+    return load_selections(str(home)).get("G") == member
 
 
 def memory(gateway: Governed) -> dict[int, int]:
@@ -76,3 +87,21 @@ def test_a_worker_that_comes_back_holds_what_the_first_one_held(stage, tmp_path)
         (after,) = set(gateway.workers()) - {keeper}
         assert descriptors(gateway)[after] == before
         assert stage.carrier() == "a"
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_dies_while_groups_switch(stage, tmp_path, kill):
+    """It is stopped when the news comes: the supervisor waits, hears of its death, and goes on."""
+    workers = {"workers": 2}
+    with stage.another(tmp_path, group("G", "select", "a", "b"), gateway=workers) as gateway:
+        for count, member in enumerate("ba", 1):
+            worker = gateway.workers()[0]
+            os.kill(worker, signal.SIGSTOP)
+            with ThreadPoolExecutor(1) as pool:
+                selecting = pool.submit(gateway.select, "G", member)
+                wait_until(partial(is_stored, tmp_path, member), "the selection")
+                os.kill(worker, kill)
+                os.kill(worker, signal.SIGCONT)
+                selecting.result()
+            gateway.wait_log("is back", count)
+            assert {stage.carrier(number) for number in range(1, 9)} == {member}
