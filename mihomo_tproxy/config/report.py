@@ -49,6 +49,11 @@ class Report:
         """Whether further warnings are only counted."""
         return len(self._warnings) >= MAX_WARNINGS
 
+    @property
+    def file(self) -> str:
+        """The path of the document, "" for a text."""
+        return self._document.path
+
     def problem(self, path: str, message: str) -> None:
         """The file cannot be used because of this."""
         self._add(Problem(path, message, self._document.line(path)))
