@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MAX_PROBLEMS: Final = 200
 MAX_WARNINGS: Final = 200
 MAX_WORD: Final = 128
-MAX_NAMES: Final = 1000
-"""Names that are looked through for one that is near: some 20 ms."""
+MAX_NAMES: Final = 500
+"""Names that are looked through for one that is near: some 10 ms."""
 
 
 class Lack(Problem):

@@ -1,6 +1,9 @@
-"""Whole configurations: any bytes, alone and behind a beginning that has every kind of section."""
+"""Whole configurations: any bytes, alone and behind a beginning that has every kind of section, and
+any lines as rules, sub-rules, names and filters."""
 
 from __future__ import annotations
+
+import json
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.compiling import compile_config
@@ -19,7 +22,17 @@ sub-rules: {s: ['RULE-SET,r,g']}
 def target(data: bytes) -> None:
     """Nothing but a ConfigError escapes; what is valid can be compiled; all is said in a line."""
     text = data[:MOST].decode("utf-8", "replace")
-    for whole in (text, BEGINNING + text, f"{BEGINNING}rules:\n- {text}"):
+    lines = text.split("\n")
+    built = {
+        "proxies": [{"name": lines[0], "type": "direct"}],
+        "proxy-groups": [{"name": line, "type": "select", "include-all": True, "filter": line}
+                         for line in lines],
+        "rule-providers": {"r": {"type": "inline", "behavior": "classical", "payload": lines}},
+        "sub-rules": dict.fromkeys(lines[:3], lines),
+        "rules": ["RULE-SET,r,DIRECT", *lines],
+    }  # fmt: skip
+    rules = json.dumps({"rules": ["RULE-SET,r,g", *lines]})[1:-1]
+    for whole in (text, BEGINNING + text, f"{BEGINNING}{rules}\n", json.dumps(built)):
         try:
             config = parse(whole, "/nonexistent")
         except ConfigError as error:
