@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.compiling import compile_config, conditional_targets
 from mihomo_tproxy.config.specs.group import GroupType, Strategy
-from mihomo_tproxy.dataplane.plan import covered, never_steered
+from mihomo_tproxy.dataplane.plan import STATIC, never_steered
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.group.base import Group
+from mihomo_tproxy.matcher.cidr import masked
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.model.address import V4_BITS, address_text, is_v4
 from mihomo_tproxy.model.enums import InboundType, TunnelMode, Verdict
@@ -229,8 +230,9 @@ class Basis:
         if not plan.cache:
             key = "interface-name" if self.config.interface_name else "gateway.verdict-cache"
             return False, f"is told nothing, because of {key}"
-        if static := self._static(destination):
-            return True, static
+        static, where = self._static(destination)
+        if does := VERDICT_WORDS.get(static):
+            return True, f"{does} it from the first packet: the rules decide so for {where}"
         if verdict is Verdict.UNKNOWN:
             return False, self._why_relayed(decision.target, outbound)
         verdicts = KernelVerdicts(_Unwritten(), 0)
@@ -240,15 +242,15 @@ class Basis:
             return True, f"learns it from the first flow, then {does} all of the same {same}"
         return False, f"cannot hold it: {_why_unlearnt(decision.depends)}"
 
-    def _static(self, destination: int) -> str:
-        """The verdict that follows from the address alone; "" without one."""
-        found = [each for each in self.plan.static if covered(destination, 128, [each[:2]])]
-        key, length, number = max(found, key=lambda each: each[1], default=(0, 0, 0))
-        does = VERDICT_WORDS.get(Verdict(number))
-        if does is None:
-            return ""
-        where = prefix_text(key, length) if length else "every address"
-        return f"{does} it from the first packet: the rules decide so for {where}"
+    def _static(self, destination: int) -> tuple[Verdict, str]:
+        """The verdict that follows from the address alone, and the addresses it is for."""
+        found = [
+            (length, int.from_bytes(key, "big"), number)
+            for key, length, number in STATIC.iter_unpack(self.plan.static)
+            if masked(destination, length).key == int.from_bytes(key, "big")
+        ]
+        length, key, number = max(found, default=(0, 0, 0))
+        return Verdict(number), prefix_text(key, length) if length else "every address"
 
     def _why_relayed(self, target: str, outbound: Outbound | None) -> str:
         if outbound is None:

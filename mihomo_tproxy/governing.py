@@ -39,10 +39,10 @@ class Groups:
         self._asked: dict[int, socket.socket] = {}
         self._last = 0
 
-    def replace(self, specs: tuple[GroupSpec, ...], selected: Mapping[str, str]) -> dict[str, str]:
+    def replace(self, specs: tuple[GroupSpec, ...], selected: Mapping[str, str]) -> GroupState:
         """Take another configuration's groups; what they chose stays where it still can.
 
-        `selected` counts where nothing was chosen yet. Returns what was chosen before.
+        `selected` counts where nothing was chosen yet. Returns the state before, for `restore`.
         """
         before = self.state
         self._specs = {spec.name: spec for spec in specs}
@@ -55,7 +55,26 @@ class Groups:
             },
             {name: dead for name, dead in before.dead.items() if name in self._specs},
         )
-        return before.now
+        return before
+
+    def restore(self, specs: tuple[GroupSpec, ...], state: GroupState) -> None:
+        """Take the groups of before again, and what they chose."""
+        self._specs = {spec.name: spec for spec in specs}
+        self.state = state
+
+    def decided(self, state: GroupState) -> GroupState:
+        """What the keeper decided, and beside it what was selected here.
+
+        The keeper may have said it before it heard of the last selection, or of other groups.
+        """
+        selects = (spec.name for spec in self._specs.values() if spec.type is GroupType.SELECT)
+        own = {name: self.state.now[name] for name in selects if name in self.state.now}
+        now = {
+            name: member
+            for name, member in state.now.items()
+            if name in self._specs and self._specs[name].type is not GroupType.SELECT
+        }
+        return GroupState({**now, **own}, state.dead)
 
     def selected(self, group: str, member: str) -> GroupState:
         """The state after a selection.
@@ -130,6 +149,11 @@ class Groups:
         """Nobody who waits for the keeper will be answered: it is gone."""
         for number in list(self._asked):
             self.answer(number, {"error": "the process for checks and downloads died: see the log"})
+
+    def forget_clients(self) -> None:
+        """In a forked child: those who wait are not ours."""
+        for client in self._asked.values():
+            client.close()
 
     def _describe(self, spec: GroupSpec) -> dict[str, Any]:
         now = self.state.now.get(spec.name)

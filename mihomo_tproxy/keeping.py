@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from mihomo_tproxy.children import end_with_parent
+from mihomo_tproxy.children import end_with_parent, fork_with_sockets
+from mihomo_tproxy.errors import WorkerFailed
 from mihomo_tproxy.messages import receive_message, send_message
 from mihomo_tproxy.workers import become_child
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from mihomo_tproxy.model.group_state import GroupState
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("supervisor")
 
 STOP_S: Final = 2.0
-SEND_S: Final = 5.0
+SEND_S: Final = 2.0
 BACKOFF_S: Final = (0.2, 1.0, 5.0, 30.0, 300.0)
 
 
@@ -43,10 +44,17 @@ class Keeper:
         self._started = 0.0
 
     def start(self, config: bytes, state: GroupState, home: str, image: int) -> None:
-        """Fork it; `image` is the descriptor of the rules' image."""
-        ours, theirs = socket.socketpair()
-        parent = os.getpid()
-        pid = os.fork()
+        """Fork it; `image` is the descriptor of the rules' image.
+
+        What the host has no room for is tried again later.
+        """
+        self._started = time.monotonic()
+        try:
+            ours, theirs, pid, parent = fork_with_sockets()
+        except WorkerFailed as error:
+            log.error("the keeper: %s", error)
+            self._forget()
+            return
         if pid == 0:
             end_with_parent(parent)
             ours.close()
@@ -54,14 +62,19 @@ class Keeper:
             _become_keeper(theirs, config, state, home, image)
         theirs.close()
         ours.settimeout(SEND_S)
-        self.pid, self.control, self._started = pid, ours, time.monotonic()
+        self.pid, self.control = pid, ours
 
-    def tell(self, *message: Any) -> bool:
-        """Send it a message; whether it was there to take it."""
+    def abandon(self) -> None:
+        """In a forked child: it is not ours."""
+        if self.control is not None:
+            self.control.close()
+
+    def tell(self, *message: Any, descriptor: int = -1) -> bool:
+        """Send it a message, perhaps with a descriptor; whether it was there to take it."""
         if self.control is None:
             return False
         try:
-            send_message(self.control, message)
+            send_message(self.control, message, descriptor)
         except OSError as error:
             log.error("the keeper does not listen: %s", error)
             self._lose()

@@ -1,6 +1,7 @@
 """What the processes say to each other: length-prefixed pickles, over a socket pair.
 
-Each is a tuple whose first item names it; one may carry a descriptor, which comes as its last item.
+Each is a tuple whose first item names it; one may carry a descriptor, which comes as its last item
+(-1 if it got lost on the way: the receiver had none left). The highest bit of a length says so.
 
 Worker to supervisor: `("ready",)`, `("error", sentence)`, `("reloaded", epoch)`,
 `("regrouped", epoch)`, `("refused", sentence)`, and unasked (`NEWS`) `("used", groups)` and
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 NEWS: Final = frozenset({"used", "failures"})
 LENGTH: Final = struct.Struct("=Q")
+CARRIES: Final = 1 << 63
+"""Added to the length of a message that a descriptor belongs to."""
 
 
 class Setup(NamedTuple):
@@ -38,7 +41,8 @@ class Setup(NamedTuple):
 def send_message(sock: socket.socket, message: tuple[Any, ...], descriptor: int = -1) -> None:
     """One tuple, whole, and a descriptor with it."""
     data = pickle.dumps(message)
-    whole = memoryview(LENGTH.pack(len(data)) + data)
+    head = LENGTH.pack(len(data) | (CARRIES if descriptor >= 0 else 0))
+    whole = memoryview(head + data)
     if descriptor >= 0:
         whole = whole[socket.send_fds(sock, [whole], [descriptor]) :]
     sock.sendall(whole)
@@ -50,11 +54,14 @@ def receive_message(sock: socket.socket) -> tuple[Any, ...] | None:
     if not head:
         return None
     rest = _receive(sock, LENGTH.size - len(head))
-    data = None if rest is None else _receive(sock, LENGTH.unpack(head + rest)[0])
+    if rest is None:
+        return None
+    length = LENGTH.unpack(head + rest)[0]
+    data = _receive(sock, length & ~CARRIES)
     if data is None:
         return None
     message: tuple[Any, ...] = pickle.loads(data)  # noqa: S301 (processes of one program)
-    return (*message, *descriptors)
+    return (*message, *(descriptors or [-1])) if length & CARRIES else message
 
 
 def _receive(sock: socket.socket, size: int) -> bytes | None:

@@ -30,7 +30,7 @@ from mihomo_tproxy.dataplane.events import ChangeMonitor
 from mihomo_tproxy.dataplane.instance import Instance
 from mihomo_tproxy.dataplane.pins import open_program
 from mihomo_tproxy.dataplane.tables import open_map, write_clients, write_settings
-from mihomo_tproxy.errors import DataplaneError, GatewayError
+from mihomo_tproxy.errors import DataplaneError, GatewayError, WorkerFailed
 from mihomo_tproxy.governing import Groups
 from mihomo_tproxy.keeping import Keeper
 from mihomo_tproxy.memory import trim
@@ -77,6 +77,7 @@ class Supervisor:
         self._keeper = Keeper(self._let_go)
         self._control: ControlServer
         self._lan: tuple[str, ...] | None = None
+        self._noted: set[int] = set()
         self._signals, self._signal_writer = socket.socketpair()
         self._signals.setblocking(False)
         self._signal_writer.setblocking(False)
@@ -99,6 +100,7 @@ class Supervisor:
     def _start(self) -> None:
         self._catch_signals()
         self._compiled, self._image = self._load_config()
+        self._speak(self._compiled)
         self._groups.replace(self._compiled.groups, self._compiled.selected)
         instance, plan = self._instance, self._compiled.plan
 
@@ -118,7 +120,7 @@ class Supervisor:
         self._create_links()
         monitor = ChangeMonitor()
         self._monitor = monitor
-        self._workers = Workers(instance.pins, plan.workers)
+        self._workers = Workers(instance.pins, plan.workers, self._let_go)
         self._workers.modules = self._compiled.modules
         self._workers.setup, self._workers.image = self._setup(self._compiled), self._image
         self._workers.start()
@@ -131,7 +133,10 @@ class Supervisor:
     def _load_config(self, mode: TunnelMode | None = None) -> tuple[Compiled, int]:
         """The configuration, with a descriptor of its rules' image; `mode` in place of its own."""
         path, home = self._config, self._home
-        image = os.memfd_create("mihomo-tproxy-rules")
+        try:
+            image = os.memfd_create("mihomo-tproxy-rules")
+        except OSError as error:
+            raise WorkerFailed(f"reading the configuration: {error.strerror}") from error
 
         def compile_config() -> Compiled:
             from mihomo_tproxy.config.compiling import compile_file
@@ -143,10 +148,13 @@ class Supervisor:
         except BaseException:
             os.close(image)
             raise
+        return compiled, image
+
+    def _speak(self, compiled: Compiled) -> None:
+        """As loud as this configuration wants it, now that it is in force; first its oddities."""
         logging.getLogger().setLevel(compiled.log_level)
         for warning in compiled.warnings:
             log.warning("%s", warning)
-        return compiled, image
 
     def _setup(self, compiled: Compiled) -> Setup:
         return Setup(compiled.worker, self._epoch, compiled.plan.masks, self._groups.state)
@@ -218,8 +226,12 @@ class Supervisor:
 
     def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, lambda _number, _frame: None)
+            signal.signal(number, self._note_signal)
         signal.set_wakeup_fd(self._signal_writer.fileno(), warn_on_full_buffer=False)
+
+    def _note_signal(self, number: int, _frame: object) -> None:
+        """The socket that wakes the loop has no room for the last ones of a storm."""
+        self._noted.add(number)
 
     def _loop(self) -> None:
         while True:
@@ -267,8 +279,11 @@ class Supervisor:
     def _let_go(self) -> None:
         """In a forked child that lives long: close what is the supervisor's."""
         self._workers.close_controls()
+        self._keeper.abandon()
+        self._groups.forget_clients()
         self._monitor.close()
-        self._control.abandon()
+        if hasattr(self, "_control"):
+            self._control.abandon()
         for link in self._links:
             os.close(link)
 
@@ -277,7 +292,7 @@ class Supervisor:
         if message is None:
             return
         if message[0] == "state":
-            self._regroup(message[1])
+            self._regroup(self._groups.decided(message[1]))
         elif message[0] == "health":
             self._groups.delays = message[1]
         elif message[0] == "answer":
@@ -297,10 +312,7 @@ class Supervisor:
             return
         self._groups.state = state
         self._epoch += 1
-        try:
-            self._workers.regroup(state, self._epoch)
-        except GatewayError as error:
-            log.error("a worker does not follow the groups: %s", error)
+        self._workers.regroup(state, self._epoch)
         self._write_settings()
 
     # Commands.
@@ -338,6 +350,9 @@ class Supervisor:
             self._reload(strict=True)
             return {"ok": True, "rules": self._compiled.rules}
         if command in ("check", "check-group", "update"):
+            if not self._compiled.keeper:  # nothing needs it all the time: it comes now, and stays
+                self._compiled = self._compiled._replace(keeper=True)
+                self._revive_keeper()
             groups.forward(client, self._keeper, command, request)
             return None
         raise GatewayError(f"unknown command {command!r}")
@@ -360,9 +375,10 @@ class Supervisor:
     def _handle_signals(self) -> bool:
         """Whether to end."""
         try:
-            numbers = set(self._signals.recv(4096))
+            self._signals.recv(1 << 16)
         except BlockingIOError:
             return False
+        numbers, self._noted = self._noted, set()
         if numbers & {signal.SIGTERM, signal.SIGINT}:
             return True
         if signal.SIGHUP in numbers:
@@ -385,6 +401,7 @@ class Supervisor:
                 )
                 compiled = kept
             self._switch(compiled, image)
+            self._speak(compiled)
         except GatewayError as error:
             log.error("reload failed, the old configuration stays: %s", error)
             if strict:
@@ -399,10 +416,11 @@ class Supervisor:
         """Tables of the next generation, then the workers, then the kernel's generation.
 
         Until the last step the kernel takes the new generation's entries for unknown, and asks the
-        workers, who already decide by the new rules.
+        workers, who already decide by the new rules. What fails on the way leaves entries behind,
+        of numbers that never come into force: the way back has its own.
         """
         old, self._compiled = self._compiled, compiled
-        old_groups = self._groups.replace(compiled.groups, compiled.selected)
+        chosen = self._groups.replace(compiled.groups, compiled.selected)
         self._generation += 1
         self._epoch += 1
         try:
@@ -411,19 +429,28 @@ class Supervisor:
             self._workers.reload(self._setup(compiled), image)
             write_clients(self._instance.pins, compiled.plan)
         except GatewayError:
-            self._compiled = old
-            self._groups.replace(old.groups, old_groups)
-            self._workers.reload(self._setup(old), self._image)
-            self._synchronise(fresh=False)
+            self._switch_back(old, chosen)
             os.close(image)
             raise
         else:
             os.close(self._image)
             self._image = image
-            path = f"/proc/{os.getpid()}/fd/{image}"
-            self._keeper.tell("reload", compiled.worker, self._groups.state, path)
+            self._keeper.tell("reload", compiled.worker, self._groups.state, descriptor=image)
         finally:
             self._write_settings()
+
+    def _switch_back(self, old: Compiled, chosen: GroupState) -> None:
+        self._compiled = old
+        self._groups.restore(old.groups, chosen)
+        self._generation += 1
+        self._epoch += 1
+        self._workers.modules = old.modules
+        self._workers.restore(self._setup(old), self._image)
+        try:
+            write_clients(self._instance.pins, old.plan)
+            self._report(self._synchronise(fresh=False))
+        except GatewayError as error:
+            log.error("the old configuration's tables, for now without static verdicts: %s", error)
 
     def _follow_network(self) -> None:
         deadline = time.monotonic() + SETTLE_MOST_S

@@ -14,10 +14,11 @@ import os
 import pickle
 import signal
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from mihomo_tproxy.channel import Channel
 from mihomo_tproxy.dataplane.abi import listener_slot
 from mihomo_tproxy.dataplane.claims import Claims
 from mihomo_tproxy.dataplane.stats import WorkerStats
@@ -30,7 +31,7 @@ from mihomo_tproxy.inbound.listener import open_tcp
 from mihomo_tproxy.inbound.tproxy import TcpListener, UdpListener, open_udp
 from mihomo_tproxy.limits import raise_open_files
 from mihomo_tproxy.memory import trim
-from mihomo_tproxy.messages import receive_message, send_message
+from mihomo_tproxy.messages import send_message
 from mihomo_tproxy.model.fields import DSCP, NAMES_OBSERVED, PROCESS, UID
 from mihomo_tproxy.net.gc_watch import GcWatch
 from mihomo_tproxy.net.icmp import Unreachable
@@ -57,8 +58,6 @@ log = logging.getLogger("worker")
 PUBLISH_S: Final = 1.0
 USED_S: Final = 10.0
 """The keeper hears at most this often which groups are used."""
-MESSAGE_S: Final = 5.0
-"""How long the rest of a message may take."""
 DESCRIPTORS_PER_FLOW: Final = 5
 """The four sockets of a plain HTTP request (two for any other TCP flow), and a share for UDP."""
 DESCRIPTORS_BESIDES: Final = 1024
@@ -69,11 +68,9 @@ LOOPBACK: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 class Worker:
     """The objects of one relay worker."""
 
-    def __init__(
-        self, index: int, pins: str, loop: asyncio.AbstractEventLoop, control: socket.socket
-    ) -> None:
-        """`control`: to the supervisor."""
-        self._control = control
+    def __init__(self, index: int, pins: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.channel: Channel | None = None
+        """To the supervisor, once there is anything to say."""
         self._tell_used_at = 0.0
         self._failures: FailureWatch
         self._index = index
@@ -188,6 +185,7 @@ class Worker:
         self._tunnel.resolver = resolver
         self._tunnel.engine, self._tunnel.named_engine = engine, named
         self._tunnel.outbounds = outbounds
+        logging.getLogger().setLevel(config.log_level.number)
         self._failures = FailureWatch(config.groups, self.tracker)
         self._make_room(config.gateway.max_flows)
         self._take_priority(config.gateway.nice)
@@ -227,21 +225,20 @@ class Worker:
             self._claims.renew()
 
     def _tell_news(self) -> None:
-        """What the keeper should know: which groups are used, which fail. No news is silence."""
+        """What the keeper should know: which groups are used, which fail. No news is silence.
+
+        Nor is there any for a supervisor that does not listen: it may be busy for minutes.
+        """
+        if self.channel is None or not self.channel.idle:
+            return
         now = self._loop.time()
         if now >= self._tell_used_at:
             used = self._tunnel.outbounds.take_used()
             if used:
                 self._tell_used_at = now + USED_S
-                self._send_news(("used", used))
+                self.channel.send("used", used)
         for group in self._failures.look(now):
-            self._send_news(("failures", group))
-
-    def _send_news(self, message: tuple[object, ...]) -> None:
-        try:
-            send_message(self._control, message)
-        except OSError as error:
-            log.debug("the supervisor does not listen: %s", error)
+            self.channel.send("failures", group)
 
     def _counters(self) -> dict[str, int]:
         tracker = self.tracker
@@ -305,7 +302,7 @@ async def _serve(control: socket.socket, index: int, pins: str, setup: Setup, im
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    worker = Worker(index, pins, loop, control)
+    worker = Worker(index, pins, loop)
     try:
         worker.start(setup, map_image(image))
     except (WorkerFailed, OSError) as error:
@@ -315,30 +312,25 @@ async def _serve(control: socket.socket, index: int, pins: str, setup: Setup, im
     worker.gc.start()
     worker.gc.freeze()
     trim()
-    send_message(control, ("ready",))
-    loop.add_reader(control.fileno(), _on_control, control, worker, ended)
-    control.settimeout(MESSAGE_S)  # the loop has made it non-blocking
+    channel = Channel(
+        loop, control, lambda message: channel.send(*_answer(worker, message)), ended.set
+    )
+    channel.send("ready")
+    worker.channel = channel
     await ended.wait()
     worker.close()
 
 
-def _on_control(control: socket.socket, worker: Worker, ended: asyncio.Event) -> None:
-    """A message from the supervisor; it writes them whole, so that reading may block."""
-    message = receive_message(control)
-    if message is None:
-        ended.set()
-        return
+def _answer(worker: Worker, message: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Carry a message of the supervisor out; what to tell it then."""
     try:
         if message[0] == "groups":
             _, state, epoch = message
             worker.regroup(state, epoch)
-            answer = ("regrouped", epoch)
-        else:
-            _, setup, descriptor = message
-            worker.reload(setup, map_image(descriptor))
-            answer = ("reloaded", setup.epoch)
+            return ("regrouped", epoch)
+        _, setup, descriptor = message
+        worker.reload(setup, map_image(descriptor))
     except Exception as error:
         log.exception("the new configuration cannot be carried out")
-        send_message(control, ("refused", str(error)))
-        return
-    send_message(control, answer)
+        return ("refused", str(error))
+    return ("reloaded", setup.epoch)

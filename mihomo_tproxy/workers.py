@@ -10,18 +10,21 @@ import ctypes
 import gc
 import logging
 import os
+import pickle
 import select
 import signal
-import socket
 import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from mihomo_tproxy.children import end_with_parent
+from mihomo_tproxy.children import end_with_parent, fork_with_sockets
 from mihomo_tproxy.errors import WorkerFailed
 from mihomo_tproxy.messages import NEWS, receive_message, send_message
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from mihomo_tproxy.messages import Setup
     from mihomo_tproxy.model.group_state import GroupState
 
@@ -56,8 +59,10 @@ class _Worker:
 class Workers:
     """All relay workers of a gateway."""
 
-    def __init__(self, pins: str, count: int) -> None:
+    def __init__(self, pins: str, count: int, let_go: Callable[[], None] = lambda: None) -> None:
+        """`let_go`: run in each child first, to close what is the supervisor's."""
         self._pins = pins
+        self._let_go = let_go
         self.setup: Setup
         """What they decide by."""
         self.image = -1
@@ -80,14 +85,12 @@ class Workers:
             self._await(worker, "ready")
 
     def _fork(self, worker: _Worker) -> None:
-        ours, theirs = socket.socketpair()
         _import_worker(self.modules)
-        parent = os.getpid()
-        pid = os.fork()
+        ours, theirs, pid, parent = fork_with_sockets()
         if pid == 0:
             end_with_parent(parent)
-            self.close_controls()
             ours.close()
+            self._let_go()
             _become_worker(theirs, worker.index, self._pins, self.setup, self.image)
         theirs.close()
         ours.settimeout(READY_S)
@@ -104,16 +107,20 @@ class Workers:
         return [worker.control.fileno() for worker in self._workers if worker.control]
 
     def listen(self, descriptor: int) -> None:
-        """Take a worker's news from a readable descriptor; its death is for `revive`."""
+        """Take a worker's news from a readable descriptor; its death is for `revive`.
+
+        One that does not talk any more, or no sense, is replaced.
+        """
         for worker in self._workers:
             if worker.control and worker.control.fileno() == descriptor:
                 try:
                     message = receive_message(worker.control)
-                except OSError:
+                except (OSError, ValueError, pickle.UnpicklingError):
                     message = None
                 if message is None:
                     worker.control.close()
                     worker.control = None
+                    os.kill(worker.pid, signal.SIGKILL)
                 else:
                     self.news.append(message)
 
@@ -143,6 +150,11 @@ class Workers:
             WorkerFailed: a worker cannot carry it out, and goes on as before; others may not.
         """
         self.setup, self.image = setup, image
+        self._tell(("reload", setup), "reloaded", image, may_refuse=True)
+
+    def restore(self, setup: Setup, image: int) -> None:
+        """As `reload`, of a configuration that was in force: who refuses it is replaced, too."""
+        self.setup, self.image = setup, image
         self._tell(("reload", setup), "reloaded", image)
 
     def regroup(self, state: GroupState, epoch: int) -> None:
@@ -150,16 +162,23 @@ class Workers:
         self.setup = self.setup._replace(state=state, epoch=epoch)
         self._tell(("groups", state, epoch), "regrouped")
 
-    def _tell(self, message: tuple[Any, ...], answer: str, descriptor: int = -1) -> None:
+    def _tell(
+        self,
+        message: tuple[Any, ...],
+        answer: str,
+        descriptor: int = -1,
+        *,
+        may_refuse: bool = False,
+    ) -> None:
         for worker in self._workers:
             if not worker.control:
                 continue
             try:
                 send_message(worker.control, message, descriptor)
                 self._await(worker, answer)
-            except WorkerRefused:
-                raise
             except (OSError, WorkerFailed) as error:
+                if may_refuse and isinstance(error, WorkerRefused):
+                    raise
                 log.error("worker %d does not follow: %s", worker.index, error)
                 os.kill(worker.pid, signal.SIGKILL)
 
@@ -174,11 +193,13 @@ class Workers:
             if worker.pid and self._reap(worker, now):
                 log.error("worker %d died", worker.index)
             if not worker.pid and now >= worker.start_at:
-                self._fork(worker)
                 try:
+                    self._fork(worker)
                     self._await(worker, "ready")
                 except WorkerFailed as error:
                     log.error("worker %d: %s", worker.index, error)
+                    if not worker.pid:
+                        self._put_off(worker, now)
                     continue
                 log.info("worker %d is back", worker.index)
 
@@ -191,11 +212,14 @@ class Workers:
         worker.pid, worker.control = 0, None
         if now - worker.started > STEADY_S:
             worker.failures = 0
+        self._put_off(worker, now)
+        return True
+
+    def _put_off(self, worker: _Worker, now: float) -> None:
         if worker.failures >= len(BACKOFF_S):
             raise WorkerFailed(f"worker {worker.index} dies again and again: giving up")
         worker.start_at = now + BACKOFF_S[worker.failures]
         worker.failures += 1
-        return True
 
     def next_start_ms(self) -> int | None:
         """How long the supervisor may sleep; None: until something happens."""

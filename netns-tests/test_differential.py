@@ -1,8 +1,9 @@
 """mihomo and ours with the same rules, and the same connections through both.
 
 Random rule files of every kind that can be driven from outside, and flows aimed at their edges,
-by TCP and UDP, through SOCKS, HTTP and mixed listeners. The chosen outbound is told by whoever
-answers, mihomo's rule by its log, ours by the engine. A table of all kinds is printed at the end.
+by TCP and UDP, through SOCKS, HTTP and mixed listeners, or steered. The chosen outbound is told by
+whoever answers, mihomo's rule by its log, ours by the engine. A table of all kinds is printed at
+the end.
 
 One difference is known and kept: mihomo compares DOMAIN, -SUFFIX, -KEYWORD and -WILDCARD with the
 name as the client wrote it, so that capital letters escape them; to us names have no case.
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support.differential import choices, programs
 from support.differential.compare import compare, describe
 from support.differential.internet import Internet
 from support.differential.odd_file import OddFile
@@ -54,6 +56,18 @@ def test_odd_rules(module_rig, home):
     same_rules_and_outbounds(module_rig, home, OddFile())
 
 
+def test_groups_choose_alike(module_rig, home):
+    """By health checks through their members, and as they are told; mihomo goes first."""
+    with Internet(module_rig, PROXIES, {}) as internet:
+        config = choices.config(internet)
+        with programs.mihomo(module_rig, home, config) as mihomo:
+            choices.follows(module_rig, lambda member: mihomo.select("told", member))
+        with programs.ours(module_rig, home, config) as gateway:
+            choices.follows(module_rig, lambda member: gateway.run("group", "told", member))
+
+
 def test_every_kind_decided():
     """The files above are no good if a kind never decides."""
+    if TABLE.files <= len(SEEDS):
+        pytest.skip("not all files were compared in this run")
     assert {kind for kind in KINDS if not TABLE.decided[kind]} == set()

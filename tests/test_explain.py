@@ -32,6 +32,7 @@ proxies:
   - {name: a, type: socks5, server: 192.0.2.1, port: 1, udp: true, dialer-proxy: Best}
   - {name: w, type: http, server: 192.0.2.1, port: 2}
   - {name: d, type: direct, routing-mark: 7}
+  - {name: plain, type: direct}
 proxy-groups:
   - {name: Pick, type: select, proxies: [Best, w, DIRECT, PASS]}
   - {name: Best, type: url-test, proxies: [w, d]}
@@ -108,12 +109,11 @@ def test_all_rules_may_be_passed_over(make):
     assert (found.rule, found.outbound) == (None, "DIRECT")
 
 
-def test_a_group_that_passed_a_flow_on_teaches_nothing(make):
+def test_a_choice_that_passed_a_flow_on_holds_until_it_changes(make):
     basis = make(["DST-PORT,443,Pick", "MATCH,DIRECT"], state=GroupState({"Pick": "PASS"}, {}))
     found = basis.explain(steered())
     assert found.passed[0].reason == "PASS has the next rules asked"
-    assert found.held is False
-    assert found.kernel == "is not told: a group passed this flow on, and may take the next one"
+    assert found.held is True
 
 
 def test_names_are_resolved_where_a_rule_asks(make):
@@ -204,6 +204,10 @@ def test_how_the_server_is_reached(make):
         (
             ["DSCP,0,DIRECT", "MATCH,w"], False,
             "cannot hold it: it depends on the DSCP, which no packet shows",
+        ),
+        (
+            ["IP-CIDR,192.0.2.0/24,plain", "MATCH,DIRECT"], True,
+            "learns it from the first flow, then forwards all of the same destination address",
         ),
         (["MATCH,w"], False, "is not told: w is a proxy, the relay carries the flow"),
         (["MATCH,REJECT"], False, "is not told: the relay answers the client"),
@@ -315,3 +319,11 @@ def test_words():
     assert len(words_of(fields.EVERYTHING)) == fields.EVERYTHING.bit_count()
     assert prefix_text(address_key("192.0.2.0"), V4_BITS + 24) == "192.0.2.0/24"
     assert prefix_text(address_key("2001:db8::"), 32) == "2001:db8::/32"
+
+
+@pytest.mark.parametrize("rules", [["MATCH,Pick"], ["IP-CIDR,192.0.2.0/24,Pick", "MATCH,w"]])
+def test_a_groups_choice_is_learnt_where_only_addresses_decide(make, rules):
+    found = make(rules, state=GroupState({"Pick": "DIRECT"}, {})).explain(steered())
+    assert found.held
+    assert found.kernel.startswith("learns it from the first flow, then forwards all of the same")
+    assert "network" in found.depends

@@ -11,7 +11,7 @@ from mihomo_tproxy.config.specs.group import GroupSpec, GroupType
 from mihomo_tproxy.errors import GatewayError
 from mihomo_tproxy.governing import CHECK_MOST_MS, MAX_ASKED, Groups
 from mihomo_tproxy.model.enums import TunnelMode
-from mihomo_tproxy.model.group_state import GroupState
+from mihomo_tproxy.model.group_state import EMPTY_STATE, GroupState
 
 SPECS = (
     GroupSpec("pick", GroupType.SELECT, ("a", "b", "DIRECT")),
@@ -54,6 +54,13 @@ def clients():
             each.close()
 
 
+def test_what_the_keeper_decided_undoes_no_selection(groups):
+    """It said so before it heard of the selection, or of these groups."""
+    groups.state = groups.selected("pick", "b")
+    late = GroupState({"pick": "a", "best": "b", "gone": "a"}, {"all": frozenset({"a"})})
+    assert groups.decided(late) == GroupState({"pick": "b", "best": "b"}, late.dead)
+
+
 def heard(client):
     client.settimeout(5)
     return json.loads(client.recv(65536))
@@ -61,15 +68,25 @@ def heard(client):
 
 def test_stored_selections_count_where_nothing_was_chosen():
     groups = Groups()
-    assert groups.replace(SPECS, {"pick": "b", "gone": "a", "best": "nobody"}) == {}
+    assert groups.replace(SPECS, {"pick": "b", "gone": "a", "best": "nobody"}) == EMPTY_STATE
     assert groups.state.now == {"pick": "b"}
 
 
 def test_a_reload_keeps_what_can_be_kept(groups):
     groups.state = GroupState({"pick": "b", "best": "a"}, {"all": frozenset({"a"})})
     fewer = (GroupSpec("pick", GroupType.SELECT, ("a",)), SPECS[1])
-    assert groups.replace(fewer, {}) == {"pick": "b", "best": "a"}
+    before = groups.state
+    assert groups.replace(fewer, {}) == before
     assert groups.state == GroupState({"best": "a"}, {})
+
+
+def test_a_reload_that_failed_changes_nothing(groups):
+    before = groups.state = GroupState({"pick": "b"}, {"all": frozenset({"a"})})
+    groups.restore(SPECS, groups.replace((SPECS[1],), {"best": "b"}))
+    assert groups.state == before
+    assert [each["name"] for each in groups.report(TunnelMode.RULE)["groups"]] == [
+        "pick", "best", "all",
+    ]  # fmt: skip
 
 
 def test_selecting(groups):

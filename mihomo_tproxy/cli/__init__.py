@@ -60,12 +60,24 @@ def _demo(args: argparse.Namespace) -> int:
     return demo(args)
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
+def _add_files(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    """`again`: in a subcommand, where what stands before the subcommand counts as well."""
+    import argparse
+
+    default = argparse.SUPPRESS if again else None
     parser.add_argument(
-        "-f", dest="file", metavar="FILE", help="configuration file (DIR/config.yaml)"
+        "-f",
+        dest="file",
+        metavar="FILE",
+        default=default,
+        help="configuration file (DIR/config.yaml)",
     )
     parser.add_argument(
-        "-d", dest="directory", metavar="DIR", help="home directory (/etc/mihomo-tproxy)"
+        "-d",
+        dest="directory",
+        metavar="DIR",
+        default=default,
+        help="home directory (/etc/mihomo-tproxy)",
     )
 
 
@@ -91,8 +103,9 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(handler=handler)
         return sub
 
-    _add_files(command("run", _run, "run the gateway"))
-    _add_files(command("check", _check, "check a configuration file and say everything wrong"))
+    _add_files(command("run", _run, "run the gateway"), again=True)
+    checking = command("check", _check, "check a configuration file and say everything wrong")
+    _add_files(checking, again=True)
     doctor = command("doctor", _doctor, "what this machine has of what a gateway needs")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     status = command("status", _status, "counters, flows by verdict and by LAN client")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -28,8 +28,10 @@ def add_parsers(commands: Subparsers) -> None:
     rule.add_argument("--inbound", choices=INBOUNDS, help="how it comes: steered, or to a port")
     rule.add_argument("--user", default="", help="who authenticated at the port")
     rule.add_argument("--resolved", metavar="ADDR", help="the address of the name")
-    rule.add_argument("-f", dest="file", metavar="FILE", help="configuration file")
-    rule.add_argument("-d", dest="directory", metavar="DIR", help="home directory")
+    # What stands before the command counts as well: no default of its own.
+    none = argparse.SUPPRESS
+    rule.add_argument("-f", dest="file", metavar="FILE", default=none, help="configuration file")
+    rule.add_argument("-d", dest="directory", metavar="DIR", default=none, help="home directory")
     group = command("group", _group, "groups: list them, show one, select a member")
     group.add_argument("group", metavar="GROUP", nargs="?", help="show this one")
     group.add_argument("member", metavar="MEMBER", nargs="?", help="and have it take this member")

@@ -29,6 +29,8 @@ def run(file: str | None, directory: str | None) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(MihomoFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # At our `debug` it would tell every netlink message, megabytes for each reload.
+    logging.getLogger("pyroute2").setLevel(logging.WARNING)
     path = config_path(file, directory)
     check_privileges()
     Supervisor(path, directory or "").run()

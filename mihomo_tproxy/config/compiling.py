@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 from dataclasses import replace
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mihomo_tproxy.compiled import Compiled
 from mihomo_tproxy.config import load
 from mihomo_tproxy.config.modules import worker_modules
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.config.specs.provider import Vehicle
-from mihomo_tproxy.dataplane.plan import OWN_MARK, KernelPlan
+from mihomo_tproxy.dataplane.plan import OWN_MARK, STATIC, KernelPlan
 from mihomo_tproxy.keeper.store import FILE as STORE_FILE
 from mihomo_tproxy.keeper.store import load_selections
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.schema import Config
     from mihomo_tproxy.model.enums import TunnelMode
     from mihomo_tproxy.rule.static import StaticVerdict
-
-LEVELS: Final = {
-    "silent": logging.CRITICAL + 1,
-    "error": logging.ERROR,
-    "warning": logging.WARNING,
-    "info": logging.INFO,
-    "debug": logging.DEBUG,
-}
 
 
 def compile_file(path: str, home: str, image: int, mode: TunnelMode | None = None) -> Compiled:
@@ -64,7 +55,7 @@ def compile_config(config: Config) -> Compiled:
         worker=pickled,
         modules=worker_modules(config, pickled),
         rules=len(config.rules),
-        log_level=LEVELS[config.log_level],
+        log_level=config.log_level.number,
         warnings=config.warnings,
         mode=config.mode,
         groups=config.groups,
@@ -95,7 +86,7 @@ def conditional_targets(config: Config) -> frozenset[str]:
 
 
 def needs_keeper(config: Config) -> bool:
-    """Whether there is anything to check, or to download."""
+    """Whether there is anything to check, to download, or a file to watch."""
     providers = (*config.proxy_providers, *config.rule_providers)
     return (
         any(group.type is not GroupType.SELECT or group.interval_s for group in config.groups)
@@ -119,7 +110,9 @@ def _kernel_plan(config: Config) -> KernelPlan:
     return KernelPlan(
         patterns=gateway.lan,
         bypass=gateway.bypass,
-        static=tuple((each.key, each.length, int(each.verdict)) for each in static),
+        static=b"".join(
+            STATIC.pack(key.to_bytes(16, "big"), length, verdict) for key, length, verdict in static
+        ),
         masks=field_masks,
         include=gateway.clients.include_prefixes,
         exclude=gateway.clients.exclude_prefixes,

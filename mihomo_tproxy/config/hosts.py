@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.yaml import Value
 
 MAX_NAME: Final = 253
-_PATTERN: Final = re.compile(r"(\+?\.)?([^\s./]{1,63}\.)*[^\s./]{1,63}")
+_PATTERN: Final = re.compile(r"(\+?\.)?([^\s./+]{1,63}\.)*[^\s./+]{1,63}")
 _NAME: Final = re.compile(r"([^\s./:*+]{1,63}\.)*[^\s./:*+]{1,63}")
 
 

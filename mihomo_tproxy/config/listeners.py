@@ -114,7 +114,7 @@ def _parse_entry(section: Section, targets: Targets) -> list[ListenerSpec]:
     elif proxy and kind is ListenerType.TPROXY:
         section.lack("proxy", "not supported for listeners of type tproxy by this version")
     if section.text("rule"):
-        section.lack("rule", "a listener with rules of its own is not supported by this version")
+        section.lack("rule", "rules of a listener's own are not supported by this version")
     mark = section.integer("routing-mark", 0, 0, MAX_MARK)
     users = _users(section, kind)
     udp = section.boolean("udp", True) if kind in _WITH_UDP else False

@@ -55,7 +55,8 @@ def read_url(section: Section, key: str) -> str:
     """An http or https URL in ASCII, "" when absent or wrong."""
     url = section.text(key).strip()
     if url and not (_URL.fullmatch(url) and url.isprintable()):
-        section.problem(key, f"expected an http or https URL, found {describe(url)}")
+        found = url.partition("?")[0].rpartition("@")[2]  # the rest may be a secret
+        section.problem(key, f"expected an http or https URL, found {describe(found)}")
         return ""
     return quote(url, safe=_ASCII)
 

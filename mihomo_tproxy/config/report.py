@@ -54,6 +54,10 @@ class Report:
         """The path of the document, "" for a text."""
         return self._document.path
 
+    def line(self, path: str) -> int | None:
+        """The line of a path, or of what is around it."""
+        return self._document.line(path)
+
     def problem(self, path: str, message: str) -> None:
         """The file cannot be used because of this."""
         self._add(Problem(path, message, self._document.line(path)))

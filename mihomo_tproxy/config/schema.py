@@ -6,9 +6,10 @@ valid; nothing checks it again. Names are mihomo's keys with `_` for `-`.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.specs.geo import GeoSpec
 from mihomo_tproxy.config.specs.group import GroupSpec, GroupType
@@ -30,6 +31,20 @@ class LogLevel(StrEnum):
     WARNING = "warning"
     ERROR = "error"
     SILENT = "silent"
+
+    @property
+    def number(self) -> int:
+        """As the logging module counts."""
+        return _NUMBERS[self]
+
+
+_NUMBERS: Final = {
+    LogLevel.SILENT: logging.CRITICAL + 1,
+    LogLevel.ERROR: logging.ERROR,
+    LogLevel.WARNING: logging.WARNING,
+    LogLevel.INFO: logging.INFO,
+    LogLevel.DEBUG: logging.DEBUG,
+}
 
 
 class OnFailure(StrEnum):

@@ -141,7 +141,8 @@ def _bind_address(section: Section) -> str:
 def _warn_unused(report: Report, section: Section) -> None:
     ignored = sorted(key for key in section.keys if key in IGNORED_KEYS)
     if ignored:
-        report.general_warning(f"ignored, no effect in this version: {', '.join(ignored)}")
+        named = ", ".join(f"{key} (line {report.line(key)})" for key in ignored)
+        report.general_warning(f"ignored, no effect in this version: {named}")
     for key in ignored:
         section.take(key)
     section.warn_unknown(IGNORED_KEYS)

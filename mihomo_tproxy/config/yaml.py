@@ -36,6 +36,8 @@ MAX_NUMBER: Final = 64
 """Characters of a number; more is text."""
 
 _TAG: Final = "tag:yaml.org,2002:"
+_FIRST: Final = frozenset({"", *"~nNtTfF+-.0123456789"})
+"""How a plain scalar begins that may be something else than text."""
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL: Final = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -113,6 +115,8 @@ def load_text(text: str) -> Document:
 
 def resolve_plain(text: str) -> Value:
     """The value of an unquoted scalar by the core schema."""
+    if text[:1] not in _FIRST:
+        return text
     if text in _NULL:
         return None
     if text in _BOOL:

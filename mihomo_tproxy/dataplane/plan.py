@@ -6,6 +6,7 @@ follows from both.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.dataplane import abi
@@ -14,8 +15,10 @@ from mihomo_tproxy.matcher.cidr import parse_cidr
 from mihomo_tproxy.model.address import is_v4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+STATIC: Final = Struct("=16sBB")
+"""Of a prefix whose verdict is known: key in network order, length, verdict."""
 LOOPBACK: Final = 1
 PROTOCOL: Final = 219
 """Marks our rules and routes (`ip rule` shows `proto 219`), so that cleanup finds only ours."""
@@ -121,8 +124,8 @@ class KernelPlan(NamedTuple):
     patterns: tuple[str, ...]
     """Interface names or globs; () for every one that looks like a LAN."""
     bypass: tuple[Prefix, ...]
-    static: tuple[tuple[int, int, int], ...]
-    """(key, length, verdict) that follow from the rules alone."""
+    static: bytes
+    """`STATIC` records of what follows from the rules alone: the supervisor keeps many of them."""
     masks: tuple[int, ...]
     include: tuple[Prefix, ...]
     exclude: tuple[Prefix, ...]
@@ -238,25 +241,29 @@ def never_steered(plan: KernelPlan, source: int, destination: int) -> str:
     What `bpf/decide.h` and the tables come to, in words; the host's own addresses and the ranges of
     its LANs are left alone besides.
     """
-    if covered(source, 128, plan.exclude):
+    if covered(source, 128, by_length(plan.exclude)):
         return "the client is in gateway.clients.exclude"
-    if plan.include and not covered(source, 128, plan.include):
+    if plan.include and not covered(source, 128, by_length(plan.include)):
         return "the client is not in gateway.clients.include"
     if not plan.ipv6 and not is_v4(destination):
         return "ipv6 is false"
-    if covered(destination, 128, UNROUTABLE):
+    if covered(destination, 128, by_length(UNROUTABLE)):
         return "the address is not routable"
-    if not plan.private and covered(destination, 128, PRIVATE):
+    if not plan.private and covered(destination, 128, by_length(PRIVATE)):
         return "the address is private (gateway.bypass-private)"
-    if covered(destination, 128, plan.bypass):
+    if covered(destination, 128, by_length(plan.bypass)):
         return "the address is in gateway.bypass"
     return ""
 
 
-def covered(key: int, length: int, by: Sequence[tuple[int, int]]) -> bool:
-    """Whether a prefix lies inside one of `by` (pairs of 128-bit key and length)."""
-    return any(
-        size <= length
-        and (key >> (128 - size) if size else 0) == (base >> (128 - size) if size else 0)
-        for base, size in by
-    )
+def by_length(prefixes: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
+    """Prefixes (128-bit key and length) for `covered`: the leading bits of each, by length."""
+    bits: dict[int, set[int]] = {}
+    for key, length in prefixes:
+        bits.setdefault(length, set()).add(key >> (128 - length))
+    return bits
+
+
+def covered(key: int, length: int, by: Mapping[int, set[int]]) -> bool:
+    """Whether a prefix lies inside one of `by_length`."""
+    return any(size <= length and key >> (128 - size) in bits for size, bits in by.items())

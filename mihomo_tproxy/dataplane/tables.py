@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mihomo_tproxy.dataplane import abi
 from mihomo_tproxy.dataplane.bpf import Map, netns_cookie
-from mihomo_tproxy.dataplane.plan import covered
+from mihomo_tproxy.dataplane.plan import STATIC, by_length, covered
 from mihomo_tproxy.errors import DataplaneError
 from mihomo_tproxy.model.enums import Verdict
 
@@ -32,15 +32,23 @@ def write_settings(
 
 
 def write_clients(pins: str, plan: KernelPlan) -> None:
-    """The LAN hosts that are steered or left alone."""
+    """The LAN hosts that are steered or left alone.
+
+    Raises:
+        DataplaneError: the kernel does not take them.
+    """
     listed = {abi.prefix_key(*prefix): bytes([abi.CLIENT_INCLUDE]) for prefix in plan.include}
     listed |= {abi.prefix_key(*prefix): bytes([abi.CLIENT_EXCLUDE]) for prefix in plan.exclude}
-    with closing(open_map(pins, "clients")) as table:
-        table.replace(listed)
     macs = {abi.MAC.pack(mac): bytes([abi.CLIENT_INCLUDE]) for mac in plan.include_macs}
     macs |= {abi.MAC.pack(mac): bytes([abi.CLIENT_EXCLUDE]) for mac in plan.exclude_macs}
-    with closing(open_map(pins, "macs")) as table:
-        table.replace(macs)
+    for name, wanted in (("clients", listed), ("macs", macs)):
+        with closing(open_map(pins, name)) as table:
+            try:
+                table.replace(wanted)
+            except OSError as error:
+                raise DataplaneError(
+                    f"gateway.clients: {len(wanted)} entries do not fit: {error.strerror}"
+                ) from error
 
 
 def prefix_table(
@@ -54,9 +62,11 @@ def prefix_table(
     never = [*plan.bypass, *((key, size) for index, key, size in host.on_link if index in indexes)]
     direct = abi.PREFIX_VERDICT.pack(0, Verdict.DIRECT)
     table = {abi.prefix_key(*prefix): direct for prefix in never}
-    for key, length, verdict in plan.static:
-        if not covered(key, length, never):
-            table[abi.prefix_key(key, length)] = abi.PREFIX_VERDICT.pack(generation, verdict)
+    around = by_length(never)
+    values = {each: abi.PREFIX_VERDICT.pack(generation, each) for each in Verdict}
+    for key, length, verdict in STATIC.iter_unpack(plan.static):
+        if not covered(int.from_bytes(key, "big"), length, around):
+            table[abi.PREFIX.pack(length, key)] = values[verdict]
     return table
 
 

@@ -1,8 +1,9 @@
 """The verdict cache as the relay sees it: decisions become kernel verdicts.
 
-Proof obligation: the key holds exactly the fields the decision depended on, stamped with the epoch
-of the rules and of the groups' choices that decided; the kernel ignores every other epoch. So a
-verdict found there is what the engine would decide for that flow.
+Proof obligation: the key holds all fields the decision depended on, stamped with the epoch of the
+rules and of the groups' choices that decided; the kernel ignores every other epoch. So a verdict
+found there is what the engine would decide for that flow. The key holds no other field, but for a
+decision that depended on nothing: that one is held by the network.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class KernelVerdicts:
 
     def learn(self, metadata: Metadata, depends: int, verdict: Verdict) -> bool:
         """Cache a verdict; see `VerdictMap.learn`."""
-        mask = depends & ~self._unobserved
+        mask = depends & ~self._unobserved or NETWORK
         if mask not in self._masks or mask & ~PACKET or not metadata.destination:
             return False
         try:

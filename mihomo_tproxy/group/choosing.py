@@ -2,7 +2,7 @@
 
 A member counts as alive until a check of it failed. `delays` has the last delay of each that is
 alive, in milliseconds, and `UNKNOWN_MS` for one that was never checked; who is absent, or at 0, is
-dead. What the user fixed outlives its member's death: when it comes back, flows go there again.
+dead. What the user fixed counts while that member is alive.
 """
 
 from __future__ import annotations

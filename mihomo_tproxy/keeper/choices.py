@@ -47,6 +47,8 @@ class Choices:
         }
         self._now = {name: now[name] for name in self._groups if name in now}
         self._dead: dict[str, frozenset[str]] = {}
+        self._doubted: dict[str, Sample | None] = {}
+        """Fallback group -> the test that spoke against its member when that was fixed."""
         self.refresh()
 
     @property
@@ -81,6 +83,7 @@ class Choices:
             self._selected.pop(name, None)
         elif member in group.members:
             self._selected[name] = self._now[name] = member
+            self._doubted[name] = self._history.last(member, group.url)
         else:
             raise ValueError(f"{member!r} is no member of {name!r}")
 
@@ -143,7 +146,10 @@ class Choices:
                 return current
             return choose_url_test(group.members, delays, current, group.tolerance_ms, selected)
         if selected and selected not in delays:
-            # As in mihomo: a fixed member that dies is no longer fixed.
+            # As in mihomo: a fixed member that dies is no longer fixed; one that was dead when it
+            # was fixed is tested first.
+            if self._history.last(selected, group.url) is self._doubted.get(name):
+                return selected
             del self._selected[name]
         return choose_fallback(group.members, delays, selected)
 

@@ -15,6 +15,8 @@ class Draft:
 
     Its name is always the same, so that a crash leaves one behind at most, and the next overwrites
     it. A context manager: what was not put in place by the end is removed.
+    Who may read the old file may read the new one; a first one is for this user alone: it may have
+    passwords of proxies.
     """
 
     def __init__(self, path: str) -> None:
@@ -27,7 +29,8 @@ class Draft:
         self.path = f"{path}.download"
         os.makedirs(os.path.dirname(path), exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o644)
+        self._descriptor = os.open(self.path, flags, 0o600)
+        os.fchmod(self._descriptor, _mode_of(path))
         self._digest = sha256()
         self._kept = False
 
@@ -66,6 +69,13 @@ class Draft:
             # It is gone if a thread of a cancelled task just put it in place.
             with suppress(FileNotFoundError):
                 os.unlink(self.path)
+
+
+def _mode_of(path: str) -> int:
+    try:
+        return os.stat(path).st_mode & 0o777
+    except OSError:
+        return 0o600
 
 
 def digest_of(path: str) -> str:

@@ -3,7 +3,7 @@
 Up go `("ready",)`, `("state", GroupState)` when a choice changed, `("health", snapshot)` for those
 who look, at most every two seconds, `("refreshed", names)` when files changed, and
 `("answer", number, result)`, whose result has the key `error` when it failed. Down come
-`("reload", config, state, image path)`, `("select", group, member)`, `("used", groups)`,
+`("reload", config, state, image descriptor)`, `("select", group, member)`, `("used", groups)`,
 `("failures", group)`, and what is answered: `("check", number, name, url, timeout_ms)`,
 `("check-group", number, group)` and `("update", number, name)`.
 """
@@ -13,16 +13,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import pickle
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from mihomo_tproxy.channel import Channel
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.errors import FetchFailed
-from mihomo_tproxy.keeper.channel import Channel
 from mihomo_tproxy.keeper.checks import Checks
 from mihomo_tproxy.keeper.choices import Choices
 from mihomo_tproxy.keeper.download import download
@@ -124,7 +123,7 @@ class Keeper:
         kind, *arguments = message
         if kind == "reload":
             config, state, image = arguments
-            self._image = _image_at(image)
+            self._image = _mapped(image)
             new: Config = pickle.loads(config)  # noqa: S301 (the supervisor's)
             self._configure(new, state, self._choices.selected)
         elif kind == "select":
@@ -158,6 +157,7 @@ class Keeper:
 
     def _configure(self, config: Config, state: GroupState, selected: dict[str, str]) -> None:
         old, self._config = self._config, config
+        logging.getLogger().setLevel(config.log_level.number)
         touched = changed_proxies(old, config)
         names = {spec.name for spec in (*config.proxies, *config.provider_proxies)}
         names |= {member for group in config.groups for member in group.members}
@@ -210,6 +210,11 @@ class Keeper:
         except ValueError as error:
             log.warning("%s", error)
             return
+        spec = self._choices.group(group)
+        checked = spec is not None and member and spec.type is not GroupType.SELECT
+        if spec is not None and checked and not self._choices.alive(spec, member):
+            timeout_s = spec.timeout_ms / 1000
+            self._checks.request(member, spec.url, timeout_s, lambda *_: self._on_sample())
         self._choices.refresh()
         self._outbounds.follow(self._choices.state)
         self._tell("state", self._choices.state)
@@ -345,10 +350,12 @@ def run_keeper(
     uvloop.run(_serve(control, config, state, home, image))
 
 
-def _image_at(path: str) -> Image | None:
-    """The rules' image in a file; None if it is gone, as after two reloads in a row."""
+def _mapped(descriptor: int) -> Image | None:
+    """The rules' image behind a descriptor, which is closed; None if it got lost on the way."""
+    if descriptor < 0:
+        return None
     try:
-        return map_image(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return map_image(descriptor)
     except OSError as error:
         log.warning("downloads go DIRECT for now: %s", error)
         return None
@@ -363,7 +370,7 @@ async def _serve(
     keeper = Keeper(loop, home)
     channel = Channel(loop, control, keeper.take, ended.set)
     new: Config = pickle.loads(config)  # noqa: S301 (the supervisor's)
-    keeper.start(new, state, channel, map_image(image) if image >= 0 else None)
+    keeper.start(new, state, channel, _mapped(image))
     del config, new
     gc.collect()
     gc.freeze()

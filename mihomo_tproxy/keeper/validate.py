@@ -14,6 +14,7 @@ import sys
 from typing import Any, Final, NamedTuple
 
 import mihomo_tproxy
+from mihomo_tproxy.children import end_with_parent
 
 MEMORY_BYTES: Final = 1 << 30
 CPU_S: Final = 60
@@ -97,6 +98,7 @@ def main() -> None:
     """Answer the job on standard input."""
     import resource
 
+    end_with_parent(os.getppid())
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

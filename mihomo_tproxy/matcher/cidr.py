@@ -51,8 +51,10 @@ def parse_cidr(text: str, *, bare: bool = False) -> tuple[Prefix, ...]:
 def parse_ranges(text: str) -> tuple[tuple[int, int], ...]:
     """The keys of one CIDR as at most two ranges, both ends included. See `parse_cidr`."""
     prefix = _parse(text, bare=False)
-    if not _covers_v4(prefix):
-        return ((prefix.key, prefix.last),)
+    key, length = prefix
+    last = key | ((1 << (KEY_BITS - length)) - 1)
+    if length >= V4_BITS or not _covers_v4(prefix):
+        return ((key, last),)
     before, after = (prefix.key, _V4.key - 1), (_V4.last + 1, prefix.last)
     return (before, after) if prefix.last > _V4.last else (before,)
 

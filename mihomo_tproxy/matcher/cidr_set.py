@@ -23,7 +23,7 @@ class CidrSet:
     def __init__(self, prefixes: Iterable[Prefix] = ()) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
-        self._join(sorted((prefix.key, prefix.last) for prefix in prefixes))
+        self._join(sorted([(prefix.key, prefix.last) for prefix in prefixes]))
 
     @classmethod
     def of_ranges(cls, ranges: Iterable[tuple[int, int]]) -> CidrSet:
@@ -31,6 +31,14 @@ class CidrSet:
         union = cls()
         union._join(sorted(ranges))
         return union
+
+    @classmethod
+    def of_range(cls, first: int, last: int) -> CidrSet:
+        """One range of keys, both ends included."""
+        found = cls.__new__(cls)
+        found._starts = [first]
+        found._ends = [last]
+        return found
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The disjoint ranges, ascending, both ends included."""

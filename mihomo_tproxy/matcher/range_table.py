@@ -2,11 +2,11 @@
 
 Overlapping ranges are flattened once into disjoint pieces, each with the value (`matcher.ranked`)
 of the ranks that cover it. Invariants: pieces cover all numbers, starts ascend strictly, neighbours
-differ in value; `find` is O(log n). Building is O(n log n), with a heap of the ranges that are open
-at the sweep line.
+differ in value; `find` is O(log n). Building is O(n log n): where ranges overlap, a heap holds
+those that are open at the sweep line.
 
 Addresses are 128-bit keys (`model.address`); those of IPv4 have an array of 32-bit starts, the
-others two of 64 bits.
+others two of 64 bits. For IPv4 a directory by leading bits says between which starts to bisect.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mihomo_tproxy.matcher.ranked import NO_VALUE
 from mihomo_tproxy.model.address import V4_MAPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mihomo_tproxy.matcher.ranked import OneRank, Ranking
     from mihomo_tproxy.matcher.sections import Sections, SectionWriter
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Range = tuple[int, int, int]
 """(first, last, rank), both ends included."""
 _V4_LAST: Final = V4_MAPPED | 0xFFFFFFFF
+_PER_ENTRY_BITS: Final = 3
+_MAX_DIRECTORY_BITS: Final = 16
 _LOW: Final = (1 << 64) - 1
 
 
@@ -42,6 +44,10 @@ class AddressLayout(NamedTuple):
     """A table of addresses."""
 
     v4: NumberLayout
+    directory: int
+    """The number of IPv4 starts below each value of the leading bits, then of all."""
+    shift: int
+    """How many bits of an IPv4 address follow those."""
     high: int
     low: int
     values: int
@@ -50,29 +56,58 @@ class AddressLayout(NamedTuple):
 def flatten(ranges: Iterable[Range], ranking: Ranking | OneRank) -> tuple[list[int], list[int]]:
     """The starts of the pieces and their values; what lies before the first start has none."""
     ordered = sorted(ranges)
-    points = sorted({first for first, _, _ in ordered} | {last + 1 for _, last, _ in ordered})
     starts: list[int] = []
     values: list[int] = []
+    place, count = 0, len(ordered)
+    end, before = -1, NO_VALUE
+    while place < count:
+        first, last, value = ordered[place]
+        if end < first and before != NO_VALUE:
+            starts.append(end)
+            values.append(NO_VALUE)
+            before = NO_VALUE
+        place += 1
+        if place == count or ordered[place][0] > last:
+            # Most ranges touch no other.
+            if value != before:
+                starts.append(first)
+                values.append(value)
+                before = value
+            end = last + 1
+            continue
+        reach, begin = last, place - 1
+        while place < count and ordered[place][0] <= reach:
+            reach = max(reach, ordered[place][1])
+            place += 1
+        for start, value in _sweep(ordered[begin:place], ranking):
+            if value != before:
+                starts.append(start)
+                values.append(value)
+                before = value
+        end = reach + 1
+    if before != NO_VALUE:
+        starts.append(end)
+        values.append(NO_VALUE)
+    return starts, values
+
+
+def _sweep(ordered: list[Range], ranking: Ranking | OneRank) -> Iterator[tuple[int, int]]:
+    """Where the value of overlapping ranges without a gap may change, and to what."""
+    points = sorted({first for first, _, _ in ordered} | {last + 1 for _, last, _ in ordered})
+    points.pop()
     opened: list[tuple[int, int]] = []
-    upcoming, before, count = 0, NO_VALUE, len(ordered)
+    upcoming, count = 0, len(ordered)
     for point in points:
         while upcoming < count and ordered[upcoming][0] == point:
             _, last, rank = ordered[upcoming]
             heappush(opened, (rank, last))
             upcoming += 1
-        while opened and opened[0][1] < point:
+        while opened[0][1] < point:
             heappop(opened)
-        value = _value(opened, point, ranking)
-        if value != before:
-            starts.append(point)
-            values.append(value)
-            before = value
-    return starts, values
+        yield point, _value(opened, point, ranking)
 
 
 def _value(opened: list[tuple[int, int]], point: int, ranking: Ranking | OneRank) -> int:
-    if not opened:
-        return NO_VALUE
     rank = opened[0][0]
     if len(opened) == 1 or not ranking.may_pass(rank):
         return rank
@@ -84,12 +119,24 @@ def write_numbers(
     writer: SectionWriter, ranges: Iterable[Range], ranking: Ranking | OneRank
 ) -> NumberLayout:
     """A table of numbers below 2**32."""
+    return _write(writer, *_numbers(ranges, ranking))
+
+
+def _numbers(ranges: Iterable[Range], ranking: Ranking | OneRank) -> tuple[list[int], list[int]]:
     starts, values = flatten(ranges, ranking)
     if starts and starts[-1] > 0xFFFFFFFF:
         del starts[-1], values[-1]
+    return starts, values
+
+
+def _write(writer: SectionWriter, starts: list[int], values: list[int]) -> NumberLayout:
     return NumberLayout(
         writer.add(array("I", starts).tobytes()), writer.add(array("I", values).tobytes())
     )
+
+
+def _directory(starts: list[int], shift: int) -> Iterator[int]:
+    return (bisect_left(starts, head << shift) for head in range((1 << (32 - shift)) + 1))
 
 
 def write_addresses(
@@ -111,8 +158,12 @@ def write_addresses(
     starts, values = flatten(v6, ranking)
     if starts and starts[-1] >> 128:
         del starts[-1], values[-1]
+    v4_starts, v4_values = _numbers(v4, ranking)
+    shift = 32 - min(max(len(v4_starts).bit_length() - _PER_ENTRY_BITS, 0), _MAX_DIRECTORY_BITS)
     return AddressLayout(
-        write_numbers(writer, v4, ranking),
+        _write(writer, v4_starts, v4_values),
+        writer.add(array("I", _directory(v4_starts, shift)).tobytes()),
+        shift,
         writer.add(array("Q", [start >> 64 for start in starts]).tobytes()),
         writer.add(array("Q", [start & _LOW for start in starts]).tobytes()),
         writer.add(array("I", values).tobytes()),
@@ -137,11 +188,13 @@ class NumberTable:
 class AddressTable:
     """Looks addresses up."""
 
-    __slots__ = ("_high", "_low", "_v4_starts", "_v4_values", "_values")
+    __slots__ = ("_directory", "_high", "_low", "_shift", "_v4_starts", "_v4_values", "_values")
 
     def __init__(self, sections: Sections, layout: AddressLayout) -> None:
         self._v4_starts = sections.array(layout.v4.starts, "I")
         self._v4_values = sections.array(layout.v4.values, "I")
+        self._directory = sections.array(layout.directory, "I")
+        self._shift = layout.shift
         self._high = sections.array(layout.high, "Q")
         self._low = sections.array(layout.low, "Q")
         self._values = sections.array(layout.values, "I")
@@ -149,7 +202,10 @@ class AddressTable:
     def find(self, key: int) -> int:
         """The value of an address key, `NO_VALUE` without one."""
         if key >> 32 == 0xFFFF:
-            place = bisect_right(self._v4_starts, key & 0xFFFFFFFF)
+            address = key & 0xFFFFFFFF
+            head = address >> self._shift
+            first, last = self._directory[head], self._directory[head + 1]
+            place = bisect_right(self._v4_starts, address, first, last)
             return self._v4_values[place - 1] if place else NO_VALUE
         high = key >> 64
         last = bisect_right(self._high, high)

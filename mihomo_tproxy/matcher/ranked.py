@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LISTED: Final = 1 << 28
 NO_VALUE: Final = (1 << 29) - 1
 """The key has no place."""
+HINTED: Final = 1 << 30
+"""Plus the number of a group of rules: one of them may match what has this key."""
 
 
 class Ranking:

@@ -9,6 +9,9 @@ waits. The path needs more: the process whose descriptors name the socket's inod
     sockid    sport, dport (big-endian) | src 16 | dst 16 | interface 4 | cookie 8
     answer    nlmsghdr 16 | family, state, timer, retrans 4 | sockid 48 | 12 | uid 4 | inode 4
 
+The kernel also finds sockets that are bound to no address; they are the flow's only if it comes
+from an address of this host: another host may use the port of a server here.
+
 Invariants: at most `MAX_CACHED` answers are kept, each for `KEPT_S`; one search reads at most
 `MAX_LINKS` descriptors.
 """
@@ -23,6 +26,7 @@ from socket import (
     AF_NETLINK,
     IPPROTO_TCP,
     IPPROTO_UDP,
+    SOCK_DGRAM,
     SOCK_NONBLOCK,
     SOCK_RAW,
     SocketType,
@@ -54,6 +58,10 @@ _ANSWER_BYTES: Final = 512
 _HEADER_BYTES: Final = 16
 _MESSAGE_BYTES: Final = 72
 _PORTS_AT: Final = _HEADER_BYTES + 4
+_STATE_AT: Final = _HEADER_BYTES + 1
+_SOURCE_AT: Final = _HEADER_BYTES + 8
+_LISTEN: Final = 10
+_NO_ADDRESS: Final = bytes(16)
 _UID_AND_INODE: Final = struct.Struct("=II")
 _UID_AT: Final = _HEADER_BYTES + 64
 _DELETED: Final = " (deleted)"
@@ -125,7 +133,7 @@ class OwnerFinder:
         if len(answer) < _HEADER_BYTES + _MESSAGE_BYTES:
             return None  # an error: there is no such socket
         found, _ = _PORTS.unpack_from(answer, _PORTS_AT)
-        if found != source_port:
+        if found != source_port or not _is_of(answer, source):
             return None
         uid, inode = _UID_AND_INODE.unpack_from(answer, _UID_AT)
         return Owner(uid, self._path(uid, inode) if self._paths and inode else "")
@@ -179,6 +187,25 @@ class OwnerFinder:
             return os.readlink(f"{self._proc}/{pid}/exe").removesuffix(_DELETED)
         except OSError:
             return ""
+
+
+def _is_of(answer: bytes, source: str) -> bool:
+    """Whether a socket that was found can have opened a flow from there."""
+    if answer[_STATE_AT] == _LISTEN:
+        return False
+    return answer[_SOURCE_AT : _SOURCE_AT + 16] != _NO_ADDRESS or _is_local(source)
+
+
+def _is_local(address: str) -> bool:
+    family = AF_INET6 if ":" in address else AF_INET
+    probe = SocketType(family, SOCK_DGRAM)
+    try:
+        probe.bind((address, 0))
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
 
 
 def _request(network: Network, source: str, source_port: int, destination: str, port: int) -> bytes:

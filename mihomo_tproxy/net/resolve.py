@@ -14,6 +14,7 @@ import time
 from socket import SOCK_STREAM, gaierror
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mihomo_tproxy.matcher.domain_map import DomainMap
 from mihomo_tproxy.net.sockopt import is_literal
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class SystemResolver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
-        self._hosts = hosts or {}
+        self._hosts = DomainMap(hosts or {})
         self._clock = clock
         self._cache: dict[str, tuple[float, Resolved]] = {}
         self._waiting: dict[str, list[Callable[[Resolved], object]]] = {}

@@ -6,7 +6,8 @@ to tell apart, and no name while nothing names it) are depended on by nobody; a 
 nothing else is left out, or ends the list.
 
 A rule whose target may turn out to be unusable (`conditional`: a proxy without UDP, a group, PASS)
-is passed over then, so it ends nothing, and what comes after it depends on the network as well.
+is passed over then, so it ends nothing; that it was not, and what comes after it, depends on the
+network as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mihomo_tproxy.model.metadata import Metadata
 from mihomo_tproxy.rule.rule_set import ClassicalSet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from mihomo_tproxy.model.interfaces import Rule
 
@@ -59,19 +60,26 @@ def chain(
     rules: Iterable[Rule], constant: int = 0, conditional: Collection[str] = ()
 ) -> Iterator[Link]:
     """The rules in order, up to the first that decides always."""
+    conditional = frozenset(conditional)
     depends = 0
     for line, rule in expanded(rules):
         looks_at = rule.fields & ~constant
         if not looks_at and not rule.match(_STEERED):
             continue
         depends |= looks_at
-        passable = any(target in conditional for target in rule.targets())
+        passable = not conditional.isdisjoint(rule.targets())
+        if passable:
+            depends |= fields.NETWORK
         always = not looks_at and not passable
         yield Link(rule, depends, always, line)
         if always:
             return
-        if passable:
-            depends |= fields.NETWORK
+
+
+def all_depends(links: Sequence[Link]) -> list[int]:
+    """What a decision by each link has depended on, then what one by none of them has."""
+    last = links[-1].depends if links and not links[-1].always else 0
+    return [*(link.depends for link in links), last]
 
 
 _STEERED = Metadata(Network.TCP, InboundType.TPROXY, "::", 0, "::", 0)

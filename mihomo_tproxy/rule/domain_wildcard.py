@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class DomainWildcard(BaseRule):
     """Matches the whole name."""
 
-    __slots__ = ("_pattern",)
+    __slots__ = ("pattern",)
 
     def __init__(self, kind: str, payload: str, target: str, options: frozenset[str]) -> None:
         super().__init__(kind, payload, target, fields.DOMAIN)
-        self._pattern = ascii_name(payload)
+        self.pattern = ascii_name(payload)
 
     def match(self, metadata: Metadata) -> bool:
-        return wildcard_match(self._pattern, metadata.host)
+        return wildcard_match(self.pattern, metadata.host)
 
 
 def wildcard_match(pattern: str, text: str) -> bool:

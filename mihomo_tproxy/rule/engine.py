@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.matcher.domain_table import DomainTable
 from mihomo_tproxy.matcher.range_table import AddressTable, NumberTable
-from mihomo_tproxy.matcher.ranked import LISTED, NO_VALUE
+from mihomo_tproxy.matcher.ranked import HINTED, LISTED, NO_VALUE
 from mihomo_tproxy.model.enums import TunnelMode
 from mihomo_tproxy.model.metadata import Decision
 
@@ -33,9 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mihomo_tproxy.matcher.range_table import NumberLayout
+    from mihomo_tproxy.model.interfaces import Rule
     from mihomo_tproxy.model.metadata import Metadata
     from mihomo_tproxy.rule.image import Image
 
+_decision: Final = tuple.__new__
+"""Half the time of calling the named tuple."""
 MODE_TARGETS: Final = {TunnelMode.DIRECT: "DIRECT", TunnelMode.GLOBAL: "GLOBAL"}
 
 
@@ -43,15 +46,19 @@ class Engine:
     """Decides flows by the first rule that matches, in file order; without one, DIRECT."""
 
     __slots__ = (
+        "_asked",
+        "_asked_singly",
         "_constant",
         "_depends",
         "_domains",
         "_fixed",
         "_image",
-        "_keywords",
+        "_last",
         "_lists",
+        "_numbers",
         "_others",
         "_otherwise",
+        "_parts",
         "_ports",
         "_resolves_at",
         "_segments",
@@ -81,8 +88,14 @@ class Engine:
         self._otherwise = len(self._depends) - 1
         self._lists = header.lists
         self._domains = DomainTable(sections, header.domains) if header.domains else None
-        self._keywords = header.keywords
+        self._parts = header.parts if len(header.parts) else None
+        self._asked = header.asked
         self._others = header.others
+        self._last = next(
+            (rank for rank, rule in header.others if _takes_everything(rule)), self._otherwise
+        )
+        """The first rule that takes everything: what is behind it comes only if it is unusable."""
+        self._asked_singly = [each for each in header.others if each[0] < self._last]
         self._resolves_at = header.resolves_at
         self._segments = [
             (each.start, each.lowest, AddressTable(sections, each.layout))
@@ -94,6 +107,7 @@ class Engine:
             return NumberTable(sections, layout) if layout else None
 
         self._ports, self._source_ports = numbers(header.ports), numbers(header.source_ports)
+        self._numbers = any((header.sources, header.ports, header.source_ports))
 
     def match(self, metadata: Metadata) -> Decision:
         """The decision for a flow.
@@ -105,16 +119,23 @@ class Engine:
             return self._fixed
         if metadata.resolved is not None:
             metadata.destination = ""
-        best = self._by_name(metadata.host, self._otherwise) if metadata.host else self._otherwise
-        best = self._by_ports_and_source(metadata, best)
+        best = self._last
+        if metadata.host:
+            best = self._by_name(metadata, best)
+        if self._numbers:
+            best = self._by_ports_and_source(metadata, best)
         if not metadata.destination:
             return self._by_late_address(metadata, best)
         key = metadata.destination_key() if self._segments else None
         if key is not None:
             for _, lowest, table in self._segments:
                 if lowest < best:
-                    best = self._lower(table.find(key), best)
-        for rank, rule in self._others:
+                    value = table.find(key)
+                    if value < best:
+                        best = value
+                    elif value != NO_VALUE:
+                        best = self._lower(value, best)
+        for rank, rule in self._asked_singly:
             if rank >= best:
                 break
             target = rule.decide(metadata)
@@ -145,7 +166,7 @@ class Engine:
         depends = self._depends[rank] & self._constant
         if rank == self._otherwise:
             return Decision("DIRECT", -1, depends)
-        return Decision(self._targets[self._target_of[rank]], rank, depends)
+        return _decision(Decision, (self._targets[self._target_of[rank]], rank, depends))
 
     def _lower(self, value: int, best: int) -> int:
         if value < best:
@@ -154,16 +175,32 @@ class Engine:
             return min(self._lists[value - LISTED][0], best)
         return best
 
-    def _by_name(self, host: str, best: int) -> int:
-        if self._domains is not None:
-            for value in self._domains.hits(host):
-                best = self._lower(value, best)
-        for keyword, rank in self._keywords:
-            if rank >= best:
-                break
-            if keyword in host:
-                return rank
+    def _by_name(self, metadata: Metadata, best: int) -> int:
+        values = self._domains.hits(metadata.host) if self._domains is not None else []
+        if self._parts is not None:
+            values += self._parts.find(metadata.host)
+        hinted = False
+        for value in values:
+            if value < best:
+                best = value
+            elif value >= HINTED:
+                hinted = True
+            elif value >= LISTED:
+                best = min(self._lists[value - LISTED][0], best)
+        if hinted:
+            for rank in self._clued(metadata, values, best):
+                best = min(rank, best)
         return best
+
+    def _clued(self, metadata: Metadata, values: list[int], best: int = NO_VALUE) -> list[int]:
+        """Ranks below `best` of rules that match and whose clues are among the values."""
+        return [
+            rank
+            for value in values
+            if value >= HINTED
+            for rank, candidate in self._asked[value - HINTED]
+            if rank < best and candidate.match(metadata)
+        ]
 
     def _by_ports_and_source(self, metadata: Metadata, best: int) -> int:
         if self._ports is not None:
@@ -244,7 +281,9 @@ class Engine:
         if metadata.host:
             if self._domains is not None:
                 values += self._domains.hits(metadata.host)
-            values += [rank for keyword, rank in self._keywords if keyword in metadata.host]
+            if self._parts is not None:
+                values += self._parts.find(metadata.host)
+            values += self._clued(metadata, values)
         if self._ports is not None:
             values.append(self._ports.find(metadata.destination_port))
         if self._source_ports is not None:
@@ -262,9 +301,13 @@ class Engine:
     def _ranks_of(self, values: list[int]) -> set[int]:
         found: set[int] = set()
         for value in values:
-            if value >= LISTED:
-                if value != NO_VALUE:
-                    found.update(self._lists[value - LISTED])
-            else:
+            if value < LISTED:
                 found.add(value)
+            elif value < NO_VALUE:
+                found.update(self._lists[value - LISTED])
         return found
+
+
+def _takes_everything(rule: Rule) -> bool:
+    """What looks at nothing and is in an image matches."""
+    return not rule.fields and len(rule.targets()) == 1

@@ -14,12 +14,14 @@ from mihomo_tproxy.matcher.cidr_set import CidrSet
 from mihomo_tproxy.matcher.domain_set import DomainSet
 from mihomo_tproxy.matcher.domain_table import NAME, SUFFIX, DomainTableBuilder
 from mihomo_tproxy.matcher.flat_sets import write_cidr_set, write_domain_set
+from mihomo_tproxy.matcher.parts import PartIndex
 from mihomo_tproxy.matcher.range_table import write_addresses, write_numbers
-from mihomo_tproxy.matcher.ranked import Ranking
+from mihomo_tproxy.matcher.ranked import HINTED, Ranking
 from mihomo_tproxy.matcher.sections import SectionWriter
 from mihomo_tproxy.model import fields
 from mihomo_tproxy.rule.address import AddressRule
-from mihomo_tproxy.rule.chain import chain
+from mihomo_tproxy.rule.chain import all_depends, chain
+from mihomo_tproxy.rule.clues import clue_of, take_apart
 from mihomo_tproxy.rule.domain import Domain
 from mihomo_tproxy.rule.domain_keyword import DomainKeyword
 from mihomo_tproxy.rule.domain_list import DomainListRule
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.matcher.range_table import Range
     from mihomo_tproxy.model.interfaces import Rule
     from mihomo_tproxy.rule.chain import Link
+    from mihomo_tproxy.rule.clues import Clue
+    from mihomo_tproxy.rule.listed import Candidate
 
 _FLAT_FROM: Final = 64
 """Sets inside of rules with fewer entries stay objects."""
@@ -54,7 +58,9 @@ class Builder:
         passable = frozenset(numbers[name] for name in self._conditional if name in numbers)
         self._ranking = Ranking(targets, passable)
         self._domains = DomainTableBuilder(self._ranking)
-        self._keywords: list[tuple[str, int]] = []
+        self._parts: list[tuple[str, int]] = []
+        self._asked: list[tuple[tuple[int, Candidate], ...]] = []
+        self._by_domain: dict[str, list[tuple[int, Candidate]]] = {}
         self._destinations: list[Range] = []
         self._sources: list[Range] = []
         self._ports: list[Range] = []
@@ -67,6 +73,9 @@ class Builder:
         """The image."""
         for rank, link in enumerate(self._links):
             self._add(rank, link.rule)
+        for domain, group in self._by_domain.items():
+            self._domains.hint(domain, len(self._asked))
+            self._asked.append(tuple(group))
         writer, ranking = self._writer, self._ranking
         ends, text = _texts(self._lines)
         header = Header(
@@ -74,7 +83,8 @@ class Builder:
             fields=_union(self._links),
             resolves_at=self._resolves_at,
             domains=self._domains.build(writer),
-            keywords=tuple(self._keywords),
+            parts=PartIndex(self._parts),
+            asked=tuple(self._asked),
             segments=self._segments(),
             sources=write_addresses(writer, self._sources, ranking) if self._sources else None,
             ports=write_numbers(writer, self._ports, ranking) if self._ports else None,
@@ -85,7 +95,7 @@ class Builder:
             target_of=writer.add(
                 array("I", [number & 0xFFFFFFFF for number in [*self._target_of, 0]]).tobytes()
             ),
-            depends=writer.add(array("H", self._depends()).tobytes()),
+            depends=writer.add(array("H", all_depends(self._links)).tobytes()),
             line_of=writer.add(array("I", [link.line for link in self._links]).tobytes()),
             line_ends=writer.add(ends),
             text=writer.add(text),
@@ -104,9 +114,11 @@ class Builder:
             ports = self._ports if rule.fields == fields.DST_PORT else self._source_ports
             ports.extend((first, last, rank) for first, last in rule.ranges)
         elif isinstance(rule, DomainKeyword):
-            self._keywords.append((rule.keyword, rank))
+            self._parts.append((rule.keyword, rank))
         elif isinstance(rule, DomainListRule):
             self._add_domains(rank, rule)
+        elif clue := clue_of(rule):
+            self._ask(rank, clue, rule)
         else:
             self._others.append((rank, rule))
             if rule.resolves and rank < self._resolves_at:
@@ -124,11 +136,19 @@ class Builder:
     def _add_domains(self, rank: int, rule: DomainListRule) -> None:
         domains = rule.domains
         self._domains.add_set(domains, rank)
-        self._keywords.extend((keyword, rank) for keyword in domains.keywords)
-        if domains.expressions or domains.wildcards:
-            rest = DomainSet()
-            rest.expressions, rest.wildcards = domains.expressions, domains.wildcards
+        self._parts.extend((keyword, rank) for keyword in domains.keywords)
+        clued, rest = take_apart(domains)
+        for clue, candidate in clued:
+            self._ask(rank, clue, candidate)
+        if len(rest):
             self._others.append((rank, DomainListRule(rule.kind, rule.payload, rule.target, rest)))
+
+    def _ask(self, rank: int, clue: Clue, candidate: Candidate) -> None:
+        if clue.domain:
+            self._by_domain.setdefault(clue.domain, []).append((rank, candidate))
+        else:
+            self._parts.append((clue.part, HINTED + len(self._asked)))
+            self._asked.append(((rank, candidate),))
 
     def _segments(self) -> tuple[Segment, ...]:
         """The list is cut where a flow may get its address; from `resolves_at` on it has it."""
@@ -141,15 +161,6 @@ class Builder:
                 layout = write_addresses(self._writer, part, self._ranking)
                 segments.append(Segment(start, min(rank for _, _, rank in part), layout))
         return tuple(segments)
-
-    def _depends(self) -> list[int]:
-        links = self._links
-        last = 0
-        if links and not links[-1].always:
-            last = links[-1].depends
-            if any(target in self._conditional for target in links[-1].rule.targets()):
-                last |= fields.NETWORK
-        return [*(link.depends for link in links), last]
 
     def _pickled(self, header: Header) -> bytes:
         memory = BytesIO()
@@ -185,7 +196,9 @@ def _union(links: Iterable[Link]) -> int:
 def _texts(rules: Iterable[Rule]) -> tuple[bytes, bytes]:
     ends, pieces, total = array("I"), [], 0
     for rule in rules:
-        text = repr(rule).encode("utf-8", "replace")
+        kind, payload, target = rule.kind, rule.payload, rule.target
+        whole = f"{kind},{payload},{target}" if payload and target else repr(rule)
+        text = whole.encode("utf-8", "replace")
         total += len(text)
         ends.append(total)
         pieces.append(text)

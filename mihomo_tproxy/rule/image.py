@@ -3,7 +3,8 @@
 It is built where the configuration is read (`rule.flatten`), in a process that ends then, and
 mapped by those that decide flows: they share the pages, load nothing, and their collector never
 sees it. What a rule is known by (names, addresses, ports) is in tables over all rules; the few
-others are kept as they are and asked one by one, with the large sets inside them flat as well. A
+others are kept as they are, with the large sets inside them flat as well; some are asked only about
+names that have what they need, the rest one by one. A
 place in the expanded list (`rule.chain`) is a rank; the lowest rank decides.
 
 An address is looked up in one of several tables, by segments of the list: a flow that only has a
@@ -23,8 +24,10 @@ from mihomo_tproxy.matcher.sections import Sections
 
 if TYPE_CHECKING:
     from mihomo_tproxy.matcher.domain_table import DomainLayout
+    from mihomo_tproxy.matcher.parts import PartIndex
     from mihomo_tproxy.matcher.range_table import AddressLayout, NumberLayout
     from mihomo_tproxy.model.interfaces import Rule
+    from mihomo_tproxy.rule.listed import Candidate
 
 NEVER: Final = 1 << 62
 
@@ -50,8 +53,10 @@ class Header(NamedTuple):
     resolves_at: int
     """The first rank whose rule asks for an address whenever it is reached; NEVER without one."""
     domains: DomainLayout | None
-    keywords: tuple[tuple[str, int], ...]
-    """With ranks, ascending."""
+    parts: PartIndex
+    """Of keywords the rank; of parts that names must have for rules the group (`HINTED`)."""
+    asked: tuple[tuple[tuple[int, Candidate], ...], ...]
+    """Groups of rules that are asked about names that have their clue (`rule.clues`)."""
     segments: tuple[Segment, ...]
     sources: AddressLayout | None
     ports: NumberLayout | None

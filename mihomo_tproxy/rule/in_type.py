@@ -23,10 +23,11 @@ WORDS: Final[dict[str, frozenset[InboundType]]] = {
     "SOCKS5": frozenset({InboundType.SOCKS5}),
     "REDIR": frozenset({InboundType.REDIR}),
     "TPROXY": frozenset({InboundType.TPROXY}),
+    "INNER": frozenset({InboundType.INNER}),
 }
 OTHER_WORDS: Final = frozenset(
     {
-        *("ANYTLS", "HYSTERIA2", "INNER", "MIERU", "SHADOWSOCKS", "SNELL", "SUDOKU", "TROJAN"),
+        *("ANYTLS", "HYSTERIA2", "MIERU", "SHADOWSOCKS", "SNELL", "SUDOKU", "TROJAN"),
         *("TRUSTTUNNEL", "TUIC", "TUN", "TUNNEL", "VLESS", "VMESS"),
     }
 )

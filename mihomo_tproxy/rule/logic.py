@@ -36,7 +36,11 @@ class And(Logic):
     __slots__ = ()
 
     def match(self, metadata: Metadata) -> bool:
-        return all(condition.match(metadata) for condition in self.conditions)
+        # Of many such rules each is asked: all() with a generator takes twice the time.
+        for condition in self.conditions:  # noqa: SIM110
+            if not condition.match(metadata):
+                return False
+        return True
 
 
 class Or(Logic):
@@ -45,7 +49,10 @@ class Or(Logic):
     __slots__ = ()
 
     def match(self, metadata: Metadata) -> bool:
-        return any(condition.match(metadata) for condition in self.conditions)
+        for condition in self.conditions:  # noqa: SIM110 - see And
+            if condition.match(metadata):
+                return True
+        return False
 
 
 class Not(Logic):

@@ -202,20 +202,24 @@ def choose(
     outbound = target.pick(metadata) if target is not None else None
     wavers = False
     if target is None or outbound is None or not usable(target, outbound, metadata):
+        taken: Outbound | None = None
 
         def is_usable(name: str) -> bool:
-            nonlocal wavers
+            nonlocal wavers, taken
             other = outbounds.get(name)
             if other is None:
                 return False
             pick = other.pick(metadata)
-            # What a group passes on for one flow it may take for the next.
-            wavers = wavers or (pick.passes and pick is not other)
-            return usable(other, pick, metadata)
+            # What a balancing group passes on for one flow it may take for the next.
+            wavers = wavers or (pick.passes and not other.passes)
+            if not usable(other, pick, metadata):
+                return False
+            taken = pick  # asked again, the group might pick another
+            return True
 
         decision = engine.match_usable(metadata, is_usable)
         target = outbounds.get(decision.target)
-        outbound = target.pick(metadata) if target is not None else None
+        outbound = taken or (target.pick(metadata) if target is not None else None)
     verdict = target.verdict if target is not None and not wavers else Verdict.UNKNOWN
     return decision, outbound, verdict
 

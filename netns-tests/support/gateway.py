@@ -262,7 +262,10 @@ class Gateway:
         state = Path("/run/mihomo-tproxy")
         found["left"] = [
             str(path)
-            for path in (pins / f"{number}", pins / f"{number}-new", state / f"{number}.json")
+            for path in (
+                *(pins / f"{number}", pins / f"{number}-new"),
+                *(state / f"{number}.json", state / f"{number}.sock"),
+            )
             if path.exists()
         ]
         return found

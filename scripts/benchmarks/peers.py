@@ -14,6 +14,7 @@ import platform
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workloads import ROOT
@@ -66,6 +67,14 @@ class Routing(NamedTuple):
 
     proxies: Sequence[Mapping[str, Any]]
     rules: Sequence[str]
+    more: Mapping[str, Any] = MappingProxyType({})
+    """Other keys of the configuration."""
+
+    def text(self, settings: Mapping[str, Any]) -> str:
+        """The configuration as YAML, with these settings; JSON is YAML, but rules are lines."""
+        keys = {**settings, "proxies": self.proxies, **self.more}
+        head = [f"{key}: {json.dumps(value)}" for key, value in keys.items()]
+        return "\n".join([*head, "rules:", *(f"- {rule}" for rule in self.rules), ""])
 
 
 DIRECT = Routing((), ("MATCH,DIRECT",))
@@ -128,8 +137,7 @@ class OurGateway:
             "verdict-cache": self._verdict_cache,
             "workers": self._workers,
         }
-        # JSON is YAML.
-        text = json.dumps({**_OUR_CONFIG, "gateway": steering, **self._routing._asdict()})
+        text = self._routing.text({**_OUR_CONFIG, "gateway": steering})
         config.write_text(text, encoding="utf-8")
         with self.rig.gateway.enter():
             # What the gateway cannot remove when the benchmark is killed, the rig does.
@@ -175,7 +183,7 @@ class Mihomo:
         gateway = self.rig.gateway
         directory = gateway.directory / "mihomo"
         directory.mkdir(exist_ok=True)
-        text = json.dumps({**_MIHOMO_CONFIG, **self._routing._asdict()})
+        text = self._routing.text(_MIHOMO_CONFIG)
         (directory / "config.yaml").write_text(text, encoding="utf-8")
         command = [str(mihomo_binary()), "-d", str(directory)]
         self._process = gateway.start(command, env=self._env)

@@ -50,6 +50,12 @@ def test_files_are_where_mihomo_has_them(called):
         assert (called[-1][1].file, called[-1][1].directory) == ("x", "y")
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_files_before_the_command_count(called, command):
+    assert cli.main(["-d", "home", command, "-f", "x"]) == 0
+    assert (called[0][1].file, called[0][1].directory) == ("x", "home")
+
+
 @pytest.mark.parametrize("arguments", [["-f", "x", "-f", "y"], ["run", "-fy"]])
 def test_what_is_not_plain_is_read_by_argparse(called, arguments):
     cli.main(arguments)

@@ -10,7 +10,7 @@ from support.flows import metadata
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.compiling import compile_config, compile_file, conditional_targets
-from mihomo_tproxy.dataplane.plan import OWN_MARK
+from mihomo_tproxy.dataplane.plan import OWN_MARK, STATIC
 from mihomo_tproxy.errors import ConfigError
 from mihomo_tproxy.model.address import address_key
 from mihomo_tproxy.model.enums import TunnelMode, Verdict
@@ -32,7 +32,8 @@ def plan(text):
 
 def test_addresses_first_become_prefixes_and_the_rest_masks():
     made = plan(RULES)
-    assert made.static == ((address_key("198.51.100.0"), 120, Verdict.DIRECT),)
+    key = address_key("198.51.100.0").to_bytes(16, "big")
+    assert made.static == STATIC.pack(key, 120, Verdict.DIRECT)
     assert made.masks == (DST_ADDR, DST_ADDR | DST_PORT)
     assert made.cache
 
@@ -40,7 +41,7 @@ def test_addresses_first_become_prefixes_and_the_rest_masks():
 @pytest.mark.parametrize("text", ["gateway: {verdict-cache: false}", "interface-name: wan0"])
 def test_without_a_cache_the_kernel_decides_nothing(text):
     made = plan(RULES + text)
-    assert (made.static, made.masks, made.cache) == ((), (), False)
+    assert (made.static, made.masks, made.cache) == (b"", (), False)
 
 
 def test_the_gateway_block_becomes_the_plan():
@@ -134,3 +135,16 @@ def test_marks_of_all_sockets_are_known_to_the_plan():
 def test_groups_that_are_checked_need_the_keeper(options, needed):
     groups = f"proxy-groups: [{{name: g, proxies: [DIRECT], {options}}}]"
     assert compile_config(parse(groups)).keeper is needed
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ("type: http, url: 'http://192.0.2.1/', path: ./list", True),
+        ("type: file, path: ./list", True),
+        ("type: inline, payload: ['192.0.2.0/24']", False),
+    ],
+)
+def test_providers_that_are_downloaded_or_watched_need_the_keeper(options, needed):
+    text = f"rule-providers: {{p: {{behavior: ipcidr, {options}}}}}"
+    assert compile_config(parse(text)).keeper is needed

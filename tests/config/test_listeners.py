@@ -174,7 +174,7 @@ def test_the_seeds_own_form() -> None:
         (
             "listeners: [{name: a, type: http, port: 1, rule: sub}]",
             "listeners[0].rule",
-            "rules of its own is not supported",
+            "rules of a listener's own",
         ),
         (
             "listeners: [{name: a, type: http, port: 1, certificate: x}]",

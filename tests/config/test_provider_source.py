@@ -52,6 +52,14 @@ def test_no_url(url: str) -> None:
     assert "expected an http or https URL" in problem.message
 
 
+def test_a_wrong_url_is_named_without_its_secrets() -> None:
+    entry = section("{url: 'ftp://me:secret@a.test/sub?token=secret'}")
+    read_url(entry, "url")
+    (problem,) = entry.report.problems
+    assert "a.test/sub" in problem.message
+    assert "secret" not in problem.message
+
+
 def test_paths_that_are_shared() -> None:
     report = section("{}").report
     specs = [

@@ -163,7 +163,7 @@ rules: ["MATCH,DIRECT", "MATCH,REJECT"]
     assert found.warnings == (
         "line 7: rules: MATCH decides everything: 1 after it never apply",
         "line 6: gateway.bypas: unknown key, did you mean 'bypass'?",
-        "ignored, no effect in this version: dns, external-controller",
+        "ignored, no effect in this version: dns (line 1), external-controller (line 3)",
         "line 2: tproxy-prot: unknown key, did you mean 'tproxy-port'?",
         "line 4: zzz: unknown key",
     )
@@ -172,9 +172,9 @@ rules: ["MATCH,DIRECT", "MATCH,REJECT"]
 def test_every_key_of_mihomo_is_known() -> None:
     text = "".join(f"{key}: 0\n" for key in sorted(IGNORED_KEYS))
     (warning,) = parse(text).warnings
-    assert warning.removeprefix("ignored, no effect in this version: ").split(", ") == sorted(
-        IGNORED_KEYS
-    )
+    assert warning.removeprefix("ignored, no effect in this version: ").split(", ") == [
+        f"{key} (line {line})" for line, key in enumerate(sorted(IGNORED_KEYS), 1)
+    ]
 
 
 def test_how_downloads_ask():

@@ -16,6 +16,7 @@ from mihomo_tproxy.dataplane.plan import (
     TABLES,
     Link,
     Rule,
+    by_length,
     check_patterns,
     choose_marking,
     covered,
@@ -120,12 +121,12 @@ def test_a_plain_name_must_exist():
     [("10.1.0.0", True), ("10.255.0.0", True), ("11.0.0.0", False), ("fd00::", False)],
 )
 def test_covered(inner, inside):
-    assert covered(address_key(inner), 112, [(address_key("10.0.0.0"), 104)]) is inside
+    assert covered(address_key(inner), 112, by_length([(address_key("10.0.0.0"), 104)])) is inside
 
 
 def test_everything_is_covered_by_everything_and_not_the_other_way():
-    assert covered(address_key("10.0.0.0"), 104, [(0, 0)])
-    assert not covered(0, 0, [(address_key("10.0.0.0"), 104)])
+    assert covered(address_key("10.0.0.0"), 104, by_length([(0, 0)]))
+    assert not covered(0, 0, by_length([(address_key("10.0.0.0"), 104)]))
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,13 @@ def test_fields_beyond_the_packet_are_not_cached_even_as_a_mask() -> None:
     assert table.held == {}
 
 
+def test_what_depended_on_nothing_is_held_by_the_network() -> None:
+    verdicts, table = cache(NETWORK, DST_ADDR | NETWORK)
+    assert verdicts.learn(flow(), 0, Verdict.DIRECT)
+    (key,) = table.held
+    assert VERDICT_KEY.unpack(key) == (bytes(16), bytes(16), bytes(2), bytes(2), 6, NETWORK)
+
+
 def test_unobserved_fields_do_not_count() -> None:
     verdicts, table = cache(DST_ADDR, unobserved=DOMAIN)
     assert verdicts.learn(flow(), DST_ADDR | DOMAIN, Verdict.DIRECT)

@@ -125,6 +125,17 @@ def test_fixed_while_it_lives():
         assert made.selected == ({"g": "c"} if kind == "url-test" else {})
 
 
+def test_a_dead_one_is_fixed_until_a_test_says_it_is_dead_still():
+    history = results(a=10, b=None)
+    fallback = choices(group("fallback"), history=history)
+    fallback.select("g", "b")
+    fallback.refresh()
+    assert fallback.state.now == {"g": "b"}
+    history.add("b", URL, Sample(1.0, 0, 0))
+    fallback.refresh()
+    assert fallback.state.now == {"g": "a"}
+
+
 def test_selecting():
     made = choices(group("select"), group("url-test", "h"), group("load-balance", "l"))
     made.select("g", "b")

@@ -23,6 +23,19 @@ def test_put_in_place(tmp_path):
     assert os.listdir(path.parent) == ["file"]
 
 
+def test_who_may_read_it(tmp_path):
+    path = tmp_path / "list"
+    leftover = tmp_path / "list.download"
+    leftover.write_bytes(b"")
+    leftover.chmod(0o666)
+    for mode in (0o600, 0o640):
+        with Draft(str(path)) as draft:
+            draft.write(b"x")
+            draft.put_in_place()
+        assert path.stat().st_mode & 0o777 == mode
+        path.chmod(0o640)
+
+
 def test_given_up(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")

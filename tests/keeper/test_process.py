@@ -13,13 +13,13 @@ from dataclasses import replace
 import pytest
 from support.web import Web, ok
 
+from mihomo_tproxy.channel import Channel
 from mihomo_tproxy.config.schema import Config
 from mihomo_tproxy.config.specs.base import ProxySpec
 from mihomo_tproxy.config.specs.group import GroupSpec, GroupType
 from mihomo_tproxy.config.specs.provider import Format, RuleProviderSpec, Vehicle
 from mihomo_tproxy.config.specs.socks5 import Socks5Spec
 from mihomo_tproxy.keeper import process as module
-from mihomo_tproxy.keeper.channel import Channel
 from mihomo_tproxy.keeper.process import Keeper, changed_proxies
 from mihomo_tproxy.keeper.store import load_delays, load_selections, save_selection
 from mihomo_tproxy.messages import receive_message, send_message
@@ -274,8 +274,8 @@ def test_changed_proxies():
     assert changed_proxies(before, after) == {"also", "dead"}
 
 
-GONE = "/nowhere/image"
-"""A path of an image that is not there: downloads that name no outbound go DIRECT."""
+GONE = -1
+"""An image that got lost: downloads that name no outbound go DIRECT."""
 
 CHILD = """
 import pickle, socket, sys

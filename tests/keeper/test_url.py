@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mihomo_tproxy.keeper.url import MAX_URL, Url, follow, parse_url
@@ -73,6 +73,7 @@ def test_host_header():
     assert parse_url("https://a.test:80/").host_header == "a.test:80"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_never_breaks_a_request(text):
     base = parse_url("http://a.test/x/y")

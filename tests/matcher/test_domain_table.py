@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mihomo_tproxy.matcher.domain_set import DomainSet
 from mihomo_tproxy.matcher.domain_table import DomainTable, DomainTableBuilder
 from mihomo_tproxy.matcher.flat_sets import FlatDomainSet, write_domain_set
-from mihomo_tproxy.matcher.ranked import LISTED, Ranking
+from mihomo_tproxy.matcher.ranked import HINTED, LISTED, Ranking
 from mihomo_tproxy.matcher.sections import Sections, SectionWriter
 
 LABELS = st.sampled_from(("a", "b", "com", "www"))
@@ -79,6 +79,28 @@ def test_a_table_of_another_program_is_refused() -> None:
     assert layout is not None
     with pytest.raises(RuntimeError, match="another program"):
         DomainTable(Sections(writer.finish(b"")), layout._replace(probe=layout.probe ^ 1))
+
+
+def test_hints_are_for_a_name_and_what_is_below_beside_its_values() -> None:
+    writer = SectionWriter()
+    builder = DomainTableBuilder(Ranking([0, 1], frozenset()))
+    builder.add_set(DomainSet(["a.com"]), 0)
+    builder.add_set(DomainSet(["*.b.com"]), 1)
+    for group, name in enumerate(("a.com", "b.com", "c.com")):
+        builder.hint(name, group)
+    layout = builder.build(writer)
+    assert layout is not None
+    table = DomainTable(Sections(writer.finish(b"")), layout)
+    wanted = {
+        "a.com": [0, HINTED],
+        "www.a.com": [HINTED],
+        "b.com": [HINTED + 1],
+        "www.b.com": [1, HINTED + 1],
+        "x.www.b.com": [HINTED + 1],
+        "c.com": [HINTED + 2],
+        "cc.com": [],
+    }
+    assert {name: sorted(table.hits(name)) for name in wanted} == wanted
 
 
 def test_many_names() -> None:

@@ -76,3 +76,17 @@ def test_the_highest_number() -> None:
     layout = write_numbers(writer, [(7, 0xFFFFFFFF, 0)], OneRank())
     table = NumberTable(Sections(writer.finish(b"")), layout)
     assert [table.find(number) for number in (6, 7, 0xFFFFFFFF)] == [NO_VALUE, 0, 0]
+
+
+def test_many_addresses_of_ipv4_are_found_by_the_directory() -> None:
+    writer = SectionWriter()
+    first = [V4_MAPPED | number * 0x9E3779 & 0xFFFFFF00 for number in range(1, 3000)]
+    ranges = [(start, start + 9, rank) for rank, start in enumerate(sorted(set(first)))]
+    ranges.append((V4_MAPPED | 0xFFFFFFF0, V4_MAPPED | 0xFFFFFFFF, len(ranges)))
+    layout = write_addresses(writer, ranges, OneRank())
+    assert layout.shift < 32 - 8
+    table = AddressTable(Sections(writer.finish(b"")), layout)
+    for start, last, rank in ranges:
+        assert [table.find(key) for key in (start, last)] == [rank, rank]
+        assert table.find(start - 1) == NO_VALUE
+    assert table.find(V4_MAPPED) == NO_VALUE

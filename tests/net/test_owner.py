@@ -61,6 +61,17 @@ def test_another_hosts_flow(finder):
     assert finder.find_owner(Network.TCP, "192.0.2.1", 4000, "192.0.2.2", 443) is None
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_another_hosts_flow_from_the_port_of_a_server_here(finder, family):
+    with socket.socket(family) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
+        for sock in (tcp, udp):
+            sock.bind(("", 0))
+        tcp.listen()
+        for network, sock in ((Network.TCP, tcp), (Network.UDP, udp)):
+            port = sock.getsockname()[1]
+            assert finder.find_owner(network, "192.0.2.1", port, "192.0.2.2", 443) is None
+
+
 class Finder(OwnerFinder):
     """Has an answer for every question, and counts them."""
 

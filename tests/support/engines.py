@@ -52,11 +52,11 @@ def literal(
     depends = 0
     for rule in rules:
         depends |= rule.fields
+        if any(each in conditional for each in rule.targets()):
+            depends |= fields.NETWORK
         target = rule.decide(flow)
         if target and usable(target):
             return Expected(target, rule, depends)
-        if any(each in conditional for each in rule.targets()):
-            depends |= fields.NETWORK
     return Expected("DIRECT", None, depends)
 
 

@@ -129,8 +129,18 @@ _HEADS = st.one_of(
         st.sampled_from(("example.com", "com", "b.example.org", ".com")),
     ),
     st.tuples(st.just("DOMAIN-KEYWORD"), st.sampled_from(("exam", "."))),
-    st.tuples(st.just("DOMAIN-REGEX"), st.sampled_from(("^www", ".*", "^$"))),
-    st.tuples(st.just("DOMAIN-WILDCARD"), st.sampled_from(("*.com", "*", "?*.org"))),
+    st.tuples(st.just("DOMAIN-REGEX"), st.sampled_from(("^www", ".*", "^$", r"exa.ple\.com$"))),
+    st.tuples(st.just("DOMAIN-WILDCARD"), st.sampled_from(("*.com", "*", "?*.org", "www.*.com"))),
+    st.tuples(
+        st.just("AND"),
+        st.sampled_from(
+            (
+                "((NETWORK,tcp),(DOMAIN-SUFFIX,example.com))",
+                "((DOMAIN-KEYWORD,exam),(SRC-PORT,1000-65535))",
+                "((DOMAIN-SUFFIX,com),(IP-CIDR,10.0.0.0/8))",
+            )
+        ),
+    ),
 )
 
 

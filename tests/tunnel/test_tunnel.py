@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 
 import pytest
+from support.engines import engine_of
 from support.flows import metadata
 from support.loopback import FixedEngine, RelayRig, readable
 from support.proxies import built
 
 from mihomo_tproxy.config.specs.base import ProxySpec
 from mihomo_tproxy.config.specs.group import GroupSpec, GroupType
-from mihomo_tproxy.model.enums import Network, Verdict
-from mihomo_tproxy.model.fields import DST_ADDR
+from mihomo_tproxy.model.enums import Network, TunnelMode, Verdict
+from mihomo_tproxy.model.fields import DST_ADDR, DST_PORT, NETWORK
 from mihomo_tproxy.model.metadata import Decision
 from mihomo_tproxy.outbound.registry import OutboundRegistry
+from mihomo_tproxy.rule.registry import parse_rule
+from mihomo_tproxy.rule.static import masks
 
 
 class Notebook:
@@ -89,6 +93,52 @@ def test_datagrams_pass_over_a_group_that_takes_none(network, chosen):
         assert rig.tunnel.decide(metadata(network=network)).name == chosen
 
 
+class Passing:
+    """A group that passes flows on, all (`passes`) or now and then."""
+
+    name, verdict, udp = "group", Verdict.UNKNOWN, True
+
+    def __init__(self, picks, *, passes=False):
+        self._picks = picks
+        self.passes = passes
+
+    def pick(self, metadata):
+        return next(self._picks)
+
+
+class Passed:
+    """PASS."""
+
+    name, verdict, udp, passes = "PASS", Verdict.UNKNOWN, True, True
+
+
+@pytest.mark.parametrize(("always", "verdict"), [(True, Verdict.DIRECT), (False, Verdict.UNKNOWN)])
+def test_after_a_group_that_may_pass_on_nothing_is_learnt(always, verdict):
+    with RelayRig() as rig:
+        rig.tunnel.verdicts = notebook = Notebook()
+        group = Passing(itertools.repeat(Passed()), passes=always)
+        rig.tunnel.outbounds = OutboundRegistry([group, rig.direct("DIRECT", kernel=True)])
+        engine = rig.tunnel.engine = FixedEngine("group")
+        engine.match_usable = lambda metadata, usable: engine.decision._replace(
+            target=next(filter(usable, ("group", "DIRECT")))
+        )
+        rig.pair()
+        learnt = [each for _, _, each in notebook.learnt]
+        assert learnt == ([verdict] if verdict is not Verdict.UNKNOWN else [])
+
+
+def test_who_was_picked_when_the_rules_asked_takes_the_flow():
+    with RelayRig() as rig:
+        choice = rig.direct("choice")
+        group = Passing(iter((Passed(), choice, Passed())))
+        rig.tunnel.outbounds = OutboundRegistry([group])
+        engine = rig.tunnel.named_engine = FixedEngine("group")
+        engine.match_usable = lambda metadata, usable: engine.decision._replace(
+            target=next(filter(usable, ("group",)))
+        )
+        assert rig.tunnel.decide(metadata()) is choice
+
+
 def test_new_engine_decides_new_flows_and_leaves_old_ones():
     with RelayRig() as rig:
         client, server = rig.pair()
@@ -161,3 +211,22 @@ def test_what_does_not_take_a_flow_leaves_it_to_the_next_rule(targets, tcp, udp)
             for network in (Network.TCP, Network.UDP)
         ]
         assert found == [tcp, udp]
+
+
+def test_what_a_group_takes_of_one_network_says_nothing_of_the_other():
+    notebook = Notebook()
+    with RelayRig() as rig:
+        rig.tunnel.verdicts = notebook
+        rig.tunnel.outbounds = built(
+            rig, groups=(GroupSpec("deaf", GroupType.SELECT, ("DIRECT",), disable_udp=True),)
+        )
+        rules = [parse_rule(line) for line in ("DST-PORT,443,deaf", "MATCH,REJECT")]
+        rig.tunnel.engine = engine_of(rules, names_observed=False, conditional={"deaf"})
+        ways = [
+            rig.tunnel._decide(metadata("9.9.9.9", 443, network=network)).name
+            for network in (Network.TCP, Network.UDP)
+        ]
+        assert ways == ["DIRECT", "REJECT"]
+        (_, depends, verdict), *_ = notebook.learnt
+        assert (depends, verdict) == (DST_PORT | NETWORK, Verdict.DIRECT)
+        assert depends in masks(rules, TunnelMode.RULE, names_observed=False, conditional={"deaf"})

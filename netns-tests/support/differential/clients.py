@@ -32,7 +32,10 @@ AT_ONCE: Final = 32
 
 
 def run_flows(
-    rig: Rig, flows: Iterable[Flow], silent: Collection[Flow] = ()
+    rig: Rig,
+    flows: Iterable[Flow],
+    silent: Collection[Flow] = (),
+    silence_s: float = SILENCE_S,
 ) -> dict[Flow, Outcome]:
     """What each of the flows met; `silent` are those that are expected to hear nothing."""
     by_client: dict[int, list[Flow]] = {}
@@ -41,7 +44,7 @@ def run_flows(
 
     def run(number: int) -> dict[Flow, Outcome]:
         with rig.clients[number].enter():
-            return asyncio.run(_run_all(rig, by_client[number], silent))
+            return asyncio.run(_run_all(rig, by_client[number], silent, silence_s))
 
     outcomes: dict[Flow, Outcome] = {}
     with ThreadPoolExecutor() as pool:
@@ -50,11 +53,13 @@ def run_flows(
     return outcomes
 
 
-async def _run_all(rig: Rig, flows: list[Flow], silent: Collection[Flow]) -> dict[Flow, Outcome]:
+async def _run_all(
+    rig: Rig, flows: list[Flow], silent: Collection[Flow], silence_s: float
+) -> dict[Flow, Outcome]:
     free = asyncio.Semaphore(AT_ONCE)
 
     async def run(flow: Flow) -> Outcome:
-        limit = SILENCE_S if flow in silent else ANSWER_S
+        limit = silence_s if flow in silent else ANSWER_S
         async with free:
             try:
                 async with asyncio.timeout(limit):
@@ -67,7 +72,8 @@ async def _run_all(rig: Rig, flows: list[Flow], silent: Collection[Flow]) -> dic
     return dict(zip(flows, await asyncio.gather(*map(run, flows)), strict=True))
 
 
-def _open(rig: Rig, flow: Flow, kind: socket.SocketKind, port: int) -> socket.socket:
+def open_flow_socket(rig: Rig, flow: Flow, kind: socket.SocketKind, port: int) -> socket.socket:
+    """A socket of the namespace the thread is in, on the flow's own address."""
     family = socket.AF_INET if flow.version == 4 else socket.AF_INET6
     sock = socket.socket(family, kind)
     sock.setblocking(False)
@@ -150,7 +156,7 @@ async def _connect_http(sock: socket.socket, flow: Flow) -> None:
 
 async def _tcp(rig: Rig, flow: Flow) -> Outcome:
     loop = asyncio.get_running_loop()
-    with _open(rig, flow, socket.SOCK_STREAM, flow.source_port) as sock:
+    with open_flow_socket(rig, flow, socket.SOCK_STREAM, flow.source_port) as sock:
         if flow.listener == STEERED:
             await loop.sock_connect(sock, (flow.host, flow.port))
         else:
@@ -167,8 +173,8 @@ async def _tcp(rig: Rig, flow: Flow) -> Outcome:
 async def _udp(rig: Rig, flow: Flow) -> Outcome:
     loop = asyncio.get_running_loop()
     with (
-        _open(rig, flow, socket.SOCK_DGRAM, flow.source_port) as sock,
-        _open(rig, flow, socket.SOCK_STREAM, 0) as control,
+        open_flow_socket(rig, flow, socket.SOCK_DGRAM, flow.source_port) as sock,
+        open_flow_socket(rig, flow, socket.SOCK_STREAM, 0) as control,
     ):
         if flow.listener == STEERED:
             await loop.sock_connect(sock, (flow.host, flow.port))

@@ -1,7 +1,8 @@
 """The internet of the differential test: every address answers, and says which way was taken.
 
-    TCP, UDP to any address and port  -> "DIRECT"
+    TCP, UDP to any address and port  -> "DIRECT", or "DIRECT <who asks>"
     SOCKS5 servers, one per outbound  -> "<name> <host> <port>", what the server was asked for
+    CHECK_URL through one of them     -> 204, for health checks; nothing else is alive by HTTP
     DNS on the node's own address     -> a table of names; NXDOMAIN for the rest
 
 Nothing is forwarded: whoever is asked answers himself. All of it lives on one thread with one event
@@ -16,6 +17,7 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.rig.plan import WAN_INTERNET
@@ -32,6 +34,9 @@ DNS: Final = WAN_INTERNET[4]
 DIRECT: Final = "DIRECT"
 TABLE: Final = "inet differential"
 READY_S: Final = 10.0
+CHECKED: Final = "198.51.100.1"
+CHECK_URL: Final = f"http://{CHECKED}/generate_204"
+_NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 
 _NFT: Final = f"""\
 table {TABLE} {{
@@ -64,17 +69,24 @@ def read_address(data: bytes, at: int) -> tuple[str, int, int]:
     return host, int.from_bytes(data[end : end + 2], "big"), end + 2
 
 
-class _Echo(asyncio.DatagramProtocol):
-    """Answers any datagram with one word."""
+class _Datagrams(asyncio.DatagramProtocol):
+    """Answers datagrams."""
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self.transport = transport
 
+
+class _Echo(_Datagrams):
+    """Answers any datagram with the same."""
+
+    def __init__(self, tells_peer: bool) -> None:
+        self._tells_peer = tells_peer
+
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.transport.sendto(DIRECT.encode(), addr)
+        self.transport.sendto(_direct(addr, self._tells_peer), addr)
 
 
-class _Relay(_Echo):
+class _Relay(_Datagrams):
     """The datagrams of one SOCKS5 server: each is answered in the name of its destination."""
 
     def __init__(self, name: str) -> None:
@@ -85,7 +97,7 @@ class _Relay(_Echo):
         self.transport.sendto(data[:end] + f"{self._name} {host} {port}".encode(), addr)
 
 
-class _Names(_Echo):
+class _Names(_Datagrams):
     """A DNS server with a table."""
 
     def __init__(self, names: Mapping[str, Sequence[str]]) -> None:
@@ -107,10 +119,16 @@ class _Names(_Echo):
         self.transport.sendto(reply, addr)
 
 
-async def _answer_direct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def _direct(peer: tuple[str, int], tells_peer: bool) -> bytes:
+    return f"{DIRECT} {peer[0]}".encode() if tells_peer else DIRECT.encode()
+
+
+async def _answer_direct(
+    tells_peer: bool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     with suppress(OSError, asyncio.IncompleteReadError):
         await reader.readuntil(b"\n")
-        writer.write(DIRECT.encode() + b"\n")
+        writer.write(_direct(writer.get_extra_info("peername"), tells_peer) + b"\n")
     writer.close()
 
 
@@ -127,8 +145,9 @@ async def _serve_socks(
         writer.write(_SUCCESS[:4] + socket.inet_aton(DNS) + struct.pack("!H", port))
         if request[1] == 1:
             host, wanted, _ = read_address(request, 3)
-            await reader.readuntil(b"\n")
-            writer.write(f"{name} {host} {wanted}\n".encode())
+            line = await reader.readuntil(b"\n")
+            alive = host == CHECKED and b" HTTP/1." in line
+            writer.write(_NO_CONTENT if alive else f"{name} {host} {wanted}\n".encode())
         else:
             await reader.read()
     writer.close()
@@ -138,8 +157,15 @@ class Internet:
     """The servers of a rig's internet node; a context manager."""
 
     def __init__(
-        self, rig: Rig, outbounds: Sequence[str], names: Mapping[str, Sequence[str]]
+        self,
+        rig: Rig,
+        outbounds: Sequence[str],
+        names: Mapping[str, Sequence[str]],
+        *,
+        tells_peer: bool = False,
     ) -> None:
+        """`tells_peer`: who is asked directly answers with the address that asked."""
+        self._tells_peer = tells_peer
         self._node = rig.internet
         self._outbounds = outbounds
         self._names = names
@@ -181,11 +207,12 @@ class Internet:
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
+        answer = partial(_answer_direct, self._tells_peer)
         everywhere = {"host": ["0.0.0.0", "::"], "port": ANYWHERE}
-        self._servers = [await asyncio.start_server(_answer_direct, **everywhere)]
+        self._servers = [await asyncio.start_server(answer, **everywhere)]
         self._transports: list[asyncio.BaseTransport] = []
         for host in everywhere["host"]:
-            await self._datagrams(loop, _Echo(), host, ANYWHERE)
+            await self._datagrams(loop, _Echo(self._tells_peer), host, ANYWHERE)
         await self._datagrams(loop, _Names(self._names), DNS, 53)
         for port, name in enumerate(self._outbounds, FIRST_PROXY):
             await self._datagrams(loop, _Relay(name), WAN_INTERNET[4], port)

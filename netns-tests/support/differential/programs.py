@@ -6,10 +6,10 @@ rule and outbound of every flow at level info.
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
-import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from peers import mihomo_binary
@@ -173,12 +173,22 @@ class Mihomo:
             found[network.lower(), source] = Decided(places[kind, payload], kind, chain)
         return found
 
+    def select(self, group: str, member: str) -> None:
+        """Has a group choose a member."""
+        self._ask("PUT", f"/proxies/{group}", json.dumps({"name": member}))
+
+    def _ask(self, method: str, path: str, body: str = "") -> str:
+        with self._rig.gateway.enter():
+            connection = http.client.HTTPConnection("127.0.0.1", API_PORT, timeout=READY_S)
+            with closing(connection):
+                connection.request(method, path, body)
+                answer = connection.getresponse()
+                assert answer.status < 300, answer.reason
+                return answer.read().decode()
+
     def _places(self) -> dict[tuple[str, str], frozenset[int]]:
         """Where in the list each rule stands, by kind and payload as they are printed."""
-        with self._rig.gateway.enter():
-            url = f"http://127.0.0.1:{API_PORT}/rules"
-            with urllib.request.urlopen(url, timeout=READY_S) as answer:
-                rules = json.load(answer)["rules"]
+        rules = json.loads(self._ask("GET", "/rules"))["rules"]
         places: dict[tuple[str, str], set[int]] = {("", ""): set()}
         for number, rule in enumerate(rules):
             places.setdefault((rule["type"], rule["payload"]), set()).add(number)

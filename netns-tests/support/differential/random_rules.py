@@ -103,8 +103,8 @@ class Pieces:
         if self.random.random() < 0.3:
             low = self.random.getrandbits(32)
             return str(ipaddress.IPv6Address((0x20010DB8 << 96) + (0x51 << 64) + low))
-        network = self.random.choice(("198.51.100.0", "45.60.0.0", "101.0.0.0", "203.0.112.0"))
-        size = {"198.51.100.0": 8, "203.0.112.0": 8}.get(network, 16)
+        network = self.random.choice(("198.51.100.0", "45.60.0.0", "101.0.0.0", "203.0.80.0"))
+        size = {"198.51.100.0": 8, "203.0.80.0": 8}.get(network, 16)
         return str(ipaddress.IPv4Address(network) + self.random.getrandbits(size))
 
     def by_name(self, address: str) -> str:

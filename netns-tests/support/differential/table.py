@@ -24,6 +24,7 @@ class Table:
     """Counts by kind over all files of a run."""
 
     def __init__(self) -> None:
+        self.files = 0
         self.rules: Counter[str] = Counter()
         self.decided: Counter[str] = Counter()
         """Flows by the kind of the rule that decided them in mihomo."""
@@ -31,6 +32,7 @@ class Table:
 
     def add(self, file: RuleFile, compared: Sequence[Compared]) -> None:
         """Counts a file in."""
+        self.files += 1
         self.rules.update(rule.partition(",")[0] for rule in file.rules)
         for each in compared:
             number = min(each.decided.rules, default=None)

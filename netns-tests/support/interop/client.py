@@ -57,7 +57,7 @@ def running(client: str, rig: Rig, routing: Routing) -> Iterator[Gateway | Mihom
         finally:
             mihomo.stop()
         return
-    gateway = Gateway(rig, routing._asdict())
+    gateway = Gateway(rig, {"proxies": routing.proxies, "rules": routing.rules, **routing.more})
     gateway.start(prefix=["env", f"SSL_CERT_FILE={authority}"])
     with gateway_block(gateway):
         yield gateway

@@ -1,15 +1,17 @@
-"""The keeper's end of the socket pair: whole messages, and never a wait."""
+"""The far end of the supervisor's socket pairs: whole messages, and never a wait."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import pickle
 import socket
 
 import pytest
 
-from mihomo_tproxy.keeper import channel as module
-from mihomo_tproxy.keeper.channel import Channel
-from mihomo_tproxy.messages import LENGTH, receive_message, send_message
+from mihomo_tproxy import channel as module
+from mihomo_tproxy.channel import Channel
+from mihomo_tproxy.messages import CARRIES, LENGTH, receive_message, send_message
 
 
 class Ends:
@@ -103,3 +105,53 @@ async def test_nonsense(ends):
     ends.theirs.send(LENGTH.pack(1 << 40))
     await ends.until(1)
     assert ends.heard == ["end"]
+
+
+async def test_a_descriptor_goes_with_its_message(ends):
+    reader, writer = os.pipe()
+    send_message(ends.theirs, ("select", "g", "a"))
+    send_message(ends.theirs, ("reload", bytes(1000)), writer)
+    send_message(ends.theirs, ("select", "g", "b"))
+    os.close(writer)
+    await ends.until(3)
+    assert [message[0] for message in ends.heard] == ["select", "reload", "select"]
+    *_, descriptor = ends.heard[1]
+    os.write(descriptor, b"x")
+    assert os.read(reader, 2) == b"x"
+    os.close(descriptor)
+    assert os.read(reader, 2) == b""
+    os.close(reader)
+
+
+async def test_a_descriptor_whose_message_does_not_come_is_closed(ends):
+    reader, writer = os.pipe()
+    socket.send_fds(ends.theirs, [LENGTH.pack(100 | CARRIES) + b"short"], [writer])
+    os.close(writer)
+    ends.theirs.close()
+    await ends.until(1)
+    assert ends.heard == ["end"]
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+async def test_a_descriptor_that_got_lost(ends):
+    data = pickle.dumps(("reload",))
+    ends.theirs.sendall(LENGTH.pack(len(data) | CARRIES) + data)
+    await ends.until(1)
+    assert ends.heard == [("reload", -1)]
+
+
+async def test_what_cannot_be_carried_out_does_not_stop_the_next(ends, caplog):
+    def take(message):
+        if message[0] == "bad":
+            raise LookupError("no such thing")
+        ends._take(message)
+
+    ends.channel._take = take
+    both = b"".join(
+        LENGTH.pack(len(data)) + data for data in map(pickle.dumps, [("bad",), ("good",)])
+    )
+    ends.theirs.sendall(both)
+    await ends.until(1)
+    assert ends.heard == [("good",)]
+    assert "no such thing" in caplog.text
