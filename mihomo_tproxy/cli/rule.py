@@ -33,6 +33,7 @@ from mihomo_tproxy.net.resolve import SystemResolver
 from mihomo_tproxy.net.tracker import Tracker
 from mihomo_tproxy.outbound.env import OutboundEnv
 from mihomo_tproxy.outbound.factory import build_outbounds
+from mihomo_tproxy.printing import printable
 from mihomo_tproxy.tunnel.tunnel import first_address
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def text_of(source: Source, flow: Flow, answers: list[Answer]) -> str:
         lines.append(f"assumed: {', '.join(flow.assumed)}")
     for each in answers:
         lines += ["", *_answer_lines(source, flow, each)]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _answer_lines(source: Source, flow: Flow, answered: Answer) -> list[str]:

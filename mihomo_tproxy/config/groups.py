@@ -71,7 +71,8 @@ def parse_groups(
     if "GLOBAL" not in named:
         members = ["DIRECT", "REJECT", *(proxy.name for proxy in proxies)]
         members += [spec.name for spec in specs]
-        specs.append(GroupSpec("GLOBAL", GroupType.SELECT, tuple(filter(None, members))))
+        others = tuple(name for name in members if name not in ("", "GLOBAL"))
+        specs.append(GroupSpec("GLOBAL", GroupType.SELECT, others))
     return tuple(specs)
 
 

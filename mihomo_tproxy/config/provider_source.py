@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -10,6 +11,8 @@ from urllib.parse import quote
 from mihomo_tproxy.config.paths import inside_home
 from mihomo_tproxy.config.section import Section, describe
 from mihomo_tproxy.config.specs.provider import Vehicle
+from mihomo_tproxy.geo.files import KINDS
+from mihomo_tproxy.keeper.store import FILE as STORE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 MAX_INTERVAL_S: Final = 10 * 366 * 86400
 MAX_SIZE_LIMIT: Final = 1 << 62
 
+_GEO_NAMES: Final = frozenset().union(*(kind.names for kind in KINDS.values()))
 _URL: Final = re.compile(r"https?://[^\s/][^\s]*", re.IGNORECASE)
 _ASCII: Final = bytes(range(0x21, 0x7F)).decode()
 _HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -85,10 +89,23 @@ def _path(section: Section, vehicle: Vehicle, url: str, folder: str) -> str:
         section.problem("path", "is needed for the type file")
         return ""
     try:
-        return inside_home(section.report.home, path)
+        found = inside_home(section.report.home, path)
     except ValueError as error:
         section.problem("path", str(error))
         return ""
+    if vehicle is Vehicle.HTTP and _is_kept(section.report, found):
+        section.problem("path", f"{path!r} has other content that a download would replace")
+        return ""
+    return found
+
+
+def _is_kept(report: Report, path: str) -> bool:
+    """Whether a file is the configuration, our store, or geo data."""
+    folder, name = os.path.split(path)
+    if path == report.file:
+        return True
+    at_home = folder == os.path.realpath(report.home or ".")
+    return at_home and (name.startswith(STORE_FILE) or name.lower() in _GEO_NAMES)
 
 
 def _headers(section: Section) -> list[tuple[str, str]]:

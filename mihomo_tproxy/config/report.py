@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MAX_PROBLEMS: Final = 200
 MAX_WARNINGS: Final = 200
 MAX_WORD: Final = 128
-MAX_NAMES: Final = 1000
-"""Names that are looked through for one that is near: some 20 ms."""
+MAX_NAMES: Final = 500
+"""Names that are looked through for one that is near: some 10 ms."""
 
 
 class Lack(Problem):
@@ -48,6 +48,11 @@ class Report:
     def full(self) -> bool:
         """Whether further warnings are only counted."""
         return len(self._warnings) >= MAX_WARNINGS
+
+    @property
+    def file(self) -> str:
+        """The path of the document, "" for a text."""
+        return self._document.path
 
     def line(self, path: str) -> int | None:
         """The line of a path, or of what is around it."""

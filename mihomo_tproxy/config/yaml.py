@@ -10,6 +10,7 @@ keys are always text.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -56,6 +57,8 @@ class Document(NamedTuple):
     """The 1-based line of each value, by path: `rules[3]`, `gateway.lan`."""
     problems: list[Problem]
     """What is wrong with it as YAML, yet leaves the rest readable."""
+    path: str = ""
+    """The file, absolute and without symbolic links; "" for a text."""
 
     def line(self, path: str) -> int | None:
         """The line of a path, or of the nearest value around it that has one."""
@@ -79,7 +82,7 @@ def load_file(path: str) -> Document:
     if len(data) > MAX_BYTES:
         raise _refuse(f"the file is larger than {MAX_BYTES >> 20} MiB")
     try:
-        return load_text(data.decode("utf-8-sig"))
+        return load_text(data.decode("utf-8-sig"))._replace(path=os.path.realpath(path))
     except UnicodeDecodeError as error:
         raise _refuse("the file is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
 

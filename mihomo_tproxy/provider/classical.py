@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_EXPRESSIONS: Final = 4 << 20
 """Characters of expressions and logic in one provider: they are slow to read, some 1 us each."""
+MAX_RULES: Final = 1_000_000
+"""Rules of one provider: each costs some 4 us and 300 bytes while a configuration is read."""
 EXPRESSION: Final = 100
 """What one of them costs beside its characters, in characters."""
 
@@ -49,13 +51,16 @@ class ClassicalReader:
 
     def __init__(self) -> None:
         self._spent = 0
+        self._taken = 0
 
     def check(self, line: str) -> None:
         """Find out whether a line is a rule that a list may have.
 
         Raises:
-            ValueError: it is not, or is an expression too many.
+            ValueError: it is not, or is a rule too many.
         """
+        if self._taken >= MAX_RULES:
+            raise ValueError(f"more than {MAX_RULES} rules")
         kind, comma, _ = line.partition(",")
         kind = kind.strip().upper()
         if not comma:
@@ -68,3 +73,4 @@ class ClassicalReader:
             if self._spent > MAX_EXPRESSIONS:
                 raise ValueError("too many expressions")
         parse_condition(line, _TARGET, _ANY_LIST)
+        self._taken += 1

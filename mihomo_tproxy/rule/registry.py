@@ -87,6 +87,13 @@ LOGIC: Final[dict[str, Callable[[str, str, str, tuple[Rule, ...]], Rule]]] = {
 KNOWN: Final = frozenset({*KINDS, *LISTED, *LOGIC, "RULE-SET", "SUB-RULE"})
 OTHER_KINDS: Final = frozenset({"REMATCH-NAME"})
 """mihomo's kinds that cannot be built here."""
+OTHER_PROGRAMS: Final = {
+    "FINAL": ["MATCH"],
+    "HOST": ["DOMAIN"],
+    "HOST-KEYWORD": ["DOMAIN-KEYWORD"],
+    "HOST-SUFFIX": ["DOMAIN-SUFFIX"],
+}
+"""Words of lists for other programs, which mihomo refuses too -> what is meant."""
 SWAPPED: Final = {
     "DST-PORT": "SRC-PORT",
     "GEOIP": "SRC-GEOIP",
@@ -321,4 +328,5 @@ def _unknown(kind: str) -> str:
     from difflib import get_close_matches
 
     nearest = get_close_matches(kind.upper()[:64], sorted(KNOWN), 1)
+    nearest = nearest or OTHER_PROGRAMS.get(kind.upper(), [])
     return f"unknown rule kind {kind!r}" + (f", did you mean {nearest[0]!r}?" if nearest else "")

@@ -8,6 +8,7 @@ from support.groups import parsed
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.groups import DEFAULT_URL
 from mihomo_tproxy.config.specs.group import GroupSpec, GroupType, Strategy
+from mihomo_tproxy.errors import ConfigError
 
 
 def group(entry: str) -> GroupSpec:
@@ -164,3 +165,9 @@ def test_what_has_no_effect_is_named():
         "proxy-groups[1].hash-key: ignored: only load-balance groups have it",
         "proxy-groups[1].default-selected: ignored: only select groups have it",
     ]
+
+
+def test_a_proxy_named_global_is_one_problem() -> None:
+    with pytest.raises(ConfigError, match="the name 'GLOBAL' is already taken") as caught:
+        parse("proxies: [{name: GLOBAL, type: direct}]")
+    assert len(caught.value.problems) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +11,10 @@ from mihomo_tproxy.config.provider_source import read_source, read_url, warn_sha
 from mihomo_tproxy.config.report import Report
 from mihomo_tproxy.config.section import Section
 from mihomo_tproxy.config.specs.provider import ProviderSpec, Vehicle
-from mihomo_tproxy.config.yaml import load_text
+from mihomo_tproxy.config.yaml import load_file, load_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def section(text: str) -> Section:
@@ -66,3 +70,19 @@ def test_paths_that_are_shared() -> None:
     ]
     warn_shared_paths(report, [("p", spec) for spec in specs])
     assert report.warnings == ["line 1: p.path: the same file as that of 'a', other URL"]
+
+
+@pytest.mark.parametrize(
+    "path", ["config.yaml", "./x/../link.yaml", "mihomo-tproxy.db", "./GeoSite.dat", "geoip.metadb"]
+)
+def test_a_download_replaces_nothing_else(path: str, tmp_path: Path) -> None:
+    home = tmp_path.resolve()
+    config = home / "config.yaml"
+    config.write_text(f"p: {{path: '{path}', url: 'http://a.test'}}")
+    (home / "link.yaml").symlink_to(config)
+    report = Report(load_file(str(config)), str(home))
+    entry = {"path": path, "url": "http://a.test"}
+    assert read_source(Section(report, "p", entry), Vehicle.HTTP, "rules")["path"] == ""
+    assert "a download would replace" in report.problems[0].message
+    entry["path"] = f"x/{path}"
+    assert read_source(Section(report, "p", entry), Vehicle.HTTP, "rules")["path"]

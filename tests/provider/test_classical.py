@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import sampled_from, text
 
+from mihomo_tproxy.provider import classical
 from mihomo_tproxy.provider.classical import EXPRESSION, MAX_EXPRESSIONS, ClassicalReader
 from mihomo_tproxy.rule.registry import KNOWN
 
@@ -64,6 +65,15 @@ def test_expressions_are_bounded() -> None:
     with pytest.raises(ValueError, match="too many expressions"):
         reader.check(regex)
     reader.check("DOMAIN,a")
+
+
+def test_rules_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classical, "MAX_RULES", 2)
+    reader = ClassicalReader()
+    for line in ("DOMAIN,a", "DOMAIN,b"):
+        reader.check(line)
+    with pytest.raises(ValueError, match="more than 2 rules"):
+        reader.check("DOMAIN,c")
 
 
 @given(sampled_from(["", *sorted(KNOWN)]), text())

@@ -56,6 +56,7 @@ def test_reads(line: str, kind: str, payload: str, target: str, looks_at: int) -
         ("GEOIP,CN,DIRECT", "no geoip data for 'CN'"),
         ("rule-set,x,DIRECT", "there is no rule provider 'x'"),
         ("rematch-name,x,DIRECT", "rule kind 'REMATCH-NAME' is not supported by this version"),
+        ("FINAL,DIRECT", "did you mean 'MATCH'?"),
         ("DOMAIN-SUFIX,x,DIRECT", "did you mean 'DOMAIN-SUFFIX'?"),
         ("IP-CIDR,1.1.1.1,DIRECT", "needs its length"),
         ("IP-CIDR,1.1.1.1/33,DIRECT", "0 to 32"),
