@@ -15,6 +15,7 @@ from mihomo_tproxy.config.modules import worker_modules
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.config.specs.provider import Vehicle
 from mihomo_tproxy.dataplane.plan import OWN_MARK, STATIC, KernelPlan
+from mihomo_tproxy.errors import Problem
 from mihomo_tproxy.keeper.store import FILE as STORE_FILE
 from mihomo_tproxy.keeper.store import load_selections
 from mihomo_tproxy.model.fields import NAMES_OBSERVED
@@ -42,7 +43,12 @@ def compile_file(path: str, home: str, image: int, mode: TunnelMode | None = Non
     if mode is not None:
         config = replace(config, mode=mode)
     write_image(config, image)
-    return compile_config(config)._replace(selected=stored_selections(config))
+    compiled = compile_config(config)
+    try:
+        return compiled._replace(selected=stored_selections(config))
+    except OSError as error:  # the gateway runs without what was chosen before
+        said = str(Problem("", f"selections are not restored: {error}"))
+        return compiled._replace(warnings=(*compiled.warnings, said))
 
 
 def compile_config(config: Config) -> Compiled:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mihomo_tproxy.config.context import Context
     from mihomo_tproxy.model.interfaces import Rule
 
+MAX_TOTAL: Final = 3_000_000
+"""Rules of a list, those of classical rule sets once for each mention: a gigabyte of objects."""
 _OPTIONS: Final = ("no-resolve", "src")
 
 
@@ -87,6 +89,7 @@ def _named_list(line: str) -> str:
 
 def _parse_list(section: Section, key: str, targets: Targets, context: Context) -> tuple[Rule, ...]:
     rules: list[Rule] = []
+    total = 0
     for place, line in _lines(section, key):
         try:
             rule = parse_rule(line, context)
@@ -96,6 +99,11 @@ def _parse_list(section: Section, key: str, targets: Targets, context: Context) 
         if rule.target not in targets.names and not isinstance(rule, SubRule):
             section.problem(f"{key}[{place}]", _missing(rule.target, targets))
         rules.append(rule)
+        total += rule.weight
+        if total > MAX_TOTAL:
+            message = f"with what their rule sets hold, these are more than {MAX_TOTAL} rules"
+            section.problem(f"{key}[{place}]", message)
+            break
     return tuple(rules)
 
 

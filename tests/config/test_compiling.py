@@ -148,3 +148,12 @@ def test_groups_that_are_checked_need_the_keeper(options, needed):
 def test_providers_that_are_downloaded_or_watched_need_the_keeper(options, needed):
     text = f"rule-providers: {{p: {{behavior: ipcidr, {options}}}}}"
     assert compile_config(parse(text)).keeper is needed
+
+
+def test_a_store_that_cannot_be_read_keeps_nothing_from_starting(tmp_path):
+    (tmp_path / "mihomo-tproxy.db").mkdir()
+    (tmp_path / "config.yaml").write_text(RULES)
+    with (tmp_path / "image").open("wb") as file:
+        compiled = compile_file(str(tmp_path / "config.yaml"), "", file.fileno())
+    assert compiled.selected == {}
+    assert any("selections are not restored" in warning for warning in compiled.warnings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mihomo_tproxy.config import parse
+from mihomo_tproxy.config import parse, rules
 from mihomo_tproxy.errors import ConfigError
 from mihomo_tproxy.rule.registry import MAX_DEPTH
 
@@ -136,3 +136,13 @@ def test_lists_that_multiply_are_refused() -> None:
     lists = [f"  s{n}: [{30 * mention.format(n + 1)}]" for n in range(9)]
     text = "\n".join(["sub-rules:", *lists, "  s9: ['DOMAIN,a.test,DIRECT']"])
     assert any("stands for more than" in problem for problem in problems(text))
+
+
+def test_mentions_of_large_sets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_TOTAL", 10)
+    payload = "payload: ['DOMAIN,a.test', 'DOMAIN,b.test', 'UID,1']"
+    text = f"rule-providers: {{r: {{type: inline, behavior: classical, {payload}}}}}\nrules:\n"
+    mention = "- RULE-SET,r,DIRECT\n"
+    assert len(parse(text + 2 * mention).rules) == 2
+    (found,) = problems(text + 5 * mention)
+    assert found.endswith("rules[2]: with what their rule sets hold, these are more than 10 rules")
