@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING, Any, Final
 from mihomo_tproxy import systemd
 from mihomo_tproxy.children import run_in_child
 from mihomo_tproxy.control import ControlServer, answer
-from mihomo_tproxy.dataplane.bpf import ATTACH_SK_LOOKUP, link_create
 from mihomo_tproxy.dataplane.claims import Claims, time_wait_sockets
 from mihomo_tproxy.dataplane.events import ChangeMonitor
 from mihomo_tproxy.dataplane.instance import Instance
-from mihomo_tproxy.dataplane.pins import open_program
+from mihomo_tproxy.dataplane.links import attach_local, attach_lookup
 from mihomo_tproxy.dataplane.tables import open_map, write_clients, write_settings
-from mihomo_tproxy.errors import DataplaneError, GatewayError, WorkerFailed
+from mihomo_tproxy.errors import GatewayError, WorkerFailed
 from mihomo_tproxy.governing import Groups
 from mihomo_tproxy.keeping import Keeper
 from mihomo_tproxy.memory import trim
@@ -48,12 +47,6 @@ log = logging.getLogger("supervisor")
 SETTLE_S: Final = 0.05
 """How long the network must be quiet before it is looked at again."""
 SETTLE_MOST_S: Final = 1.0
-CGROUP_ATTACH: Final = {
-    "local_connect4": 10,
-    "local_connect6": 11,
-    "local_sendmsg4": 14,
-    "local_sendmsg6": 15,
-}
 
 
 class Supervisor:
@@ -165,34 +158,9 @@ class Supervisor:
         )
 
     def _create_links(self) -> None:
-        pins = self._instance.pins
-        with open("/proc/self/ns/net", encoding="ascii") as netns:
-            program = open_program(pins, "pick_listener")
-            try:
-                self._links.append(link_create(program, netns.fileno(), ATTACH_SK_LOOKUP))
-            except OSError as error:
-                raise DataplaneError(
-                    f"cannot attach sk_lookup: {error.strerror} (Linux 5.9 or newer is needed)"
-                ) from error
-            finally:
-                os.close(program)
+        self._links.append(attach_lookup(self._instance.pins))
         if self._compiled.plan.local:
-            self._create_cgroup_links()
-
-    def _create_cgroup_links(self) -> None:
-        root = cgroup_root()
-        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for name, attach_type in CGROUP_ATTACH.items():
-                program = open_program(self._instance.pins, name)
-                self._links.append(link_create(program, fd, attach_type))
-                os.close(program)
-        except OSError as error:
-            raise DataplaneError(
-                f"gateway.local: cannot attach to {root}: {error.strerror}"
-            ) from error
-        finally:
-            os.close(fd)
+            self._links += attach_local(self._instance.pins)
 
     def _stop(self) -> None:
         """Filters and rules first, so that new flows go the kernel's way; then the relays.
@@ -491,27 +459,3 @@ class Supervisor:
             log.info("steering %s", ", ".join(steered.lan))
         else:
             log.warning("no LAN interface is up: nothing is steered yet")
-
-
-def cgroup_root() -> str:
-    """Where the cgroup v2 hierarchy is mounted.
-
-    Raises:
-        DataplaneError: it is not.
-    """
-    with open("/proc/self/mounts", encoding="utf-8") as mounts:
-        for line in mounts:
-            _, place, kind, *_ = line.split()
-            if kind == "cgroup2":
-                return place
-    raise DataplaneError("gateway.local needs cgroup v2, which is not mounted")
-
-
-def check_privileges() -> None:
-    """Steering needs root.
-
-    Raises:
-        DataplaneError: this is not root.
-    """
-    if os.geteuid() != 0:
-        raise DataplaneError("root is needed to steer packets: run it with sudo")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mihomo_tproxy.dataplane import netlink
 from mihomo_tproxy.dataplane.instance import Instance
+from mihomo_tproxy.dataplane.links import check_privileges
 from mihomo_tproxy.errors import DataplaneError
-from mihomo_tproxy.supervisor import check_privileges
 
 
 def cleanup() -> int:

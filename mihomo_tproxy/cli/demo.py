@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.cli.table import bytes_text, render
 from mihomo_tproxy.dataplane.abi import Route
+from mihomo_tproxy.dataplane.links import check_privileges
 from mihomo_tproxy.demo.counters import difference
 from mihomo_tproxy.demo.demonstration import Demonstration
 from mihomo_tproxy.demo.scenario import CONFIG
-from mihomo_tproxy.supervisor import check_privileges
 
 if TYPE_CHECKING:
     import argparse

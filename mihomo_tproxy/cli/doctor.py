@@ -17,8 +17,8 @@ from mihomo_tproxy.cli.table import render
 from mihomo_tproxy.dataplane import loading
 from mihomo_tproxy.dataplane import pins as pinned
 from mihomo_tproxy.dataplane.instance import Instance
+from mihomo_tproxy.dataplane.links import cgroup_root
 from mihomo_tproxy.errors import GatewayError
-from mihomo_tproxy.supervisor import cgroup_root
 
 if TYPE_CHECKING:
     import argparse

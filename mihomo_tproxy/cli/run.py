@@ -6,8 +6,9 @@ import logging
 import time
 
 from mihomo_tproxy.cli.files import config_path
+from mihomo_tproxy.dataplane.links import check_privileges
 from mihomo_tproxy.printing import printable
-from mihomo_tproxy.supervisor import Supervisor, check_privileges
+from mihomo_tproxy.supervisor import Supervisor
 
 
 class MihomoFormatter(logging.Formatter):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from mihomo_tproxy.cli.table import bytes_text, render
 from mihomo_tproxy.dataplane.abi import CLIENT_ROUTES, Route, Settings
 from mihomo_tproxy.dataplane.instance import Instance
+from mihomo_tproxy.dataplane.links import check_privileges
 from mihomo_tproxy.dataplane.stats import read_clients, read_routes, read_workers
 from mihomo_tproxy.dataplane.tables import open_map
 from mihomo_tproxy.errors import DataplaneError
-from mihomo_tproxy.supervisor import check_privileges
 
 if TYPE_CHECKING:
     import argparse
