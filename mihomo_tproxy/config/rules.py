@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_TOTAL: Final = 3_000_000
 """Rules of a list, those of classical rule sets once for each mention: a gigabyte of objects."""
 _OPTIONS: Final = ("no-resolve", "src")
+_LASTING: Final = frozenset({"COMPATIBLE", "DIRECT", "REJECT", "REJECT-DROP"})
+"""Built-in targets that take every flow."""
+_PASSING: Final = frozenset({"PASS", "PASS-RULE"})
 
 
 class Targets(NamedTuple):
@@ -132,6 +135,12 @@ def _missing(target: str, targets: Targets) -> str:
 
 def _warn_unreachable(section: Section, rules: tuple[Rule, ...]) -> None:
     kinds = [rule.kind for rule in rules]
-    if "MATCH" in kinds[:-1]:
-        after = len(kinds) - 1 - kinds.index("MATCH")
+    if "MATCH" not in kinds[:-1]:
+        return
+    place = kinds.index("MATCH")
+    after, target = len(kinds) - 1 - place, rules[place].target
+    if target in _LASTING:
         section.report.warning("rules", f"MATCH decides everything: {after} after it never apply")
+    elif target not in _PASSING:
+        message = f"{after} after MATCH apply to nothing but UDP that {target!r} does not take"
+        section.report.warning("rules", message)

@@ -146,3 +146,11 @@ def test_mentions_of_large_sets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(parse(text + 2 * mention).rules) == 2
     (found,) = problems(text + 5 * mention)
     assert found.endswith("rules[2]: with what their rule sets hold, these are more than 10 rules")
+
+
+def test_what_comes_after_a_match_that_may_pass_udp_over_is_told_so() -> None:
+    proxy = "proxies: [{name: a, type: http, server: s, port: 1}]\n"
+    assert parse(proxy + "rules: ['MATCH,a', 'MATCH,DIRECT']").warnings == (
+        "line 2: rules: 1 after MATCH apply to nothing but UDP that 'a' does not take",
+    )
+    assert parse("rules: ['MATCH,PASS', 'MATCH,DIRECT']").warnings == ()
