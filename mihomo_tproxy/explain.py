@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from mihomo_tproxy.config.compiling import compile_config, conditional_targets
 from mihomo_tproxy.config.specs.group import GroupType, Strategy
-from mihomo_tproxy.dataplane.plan import STATIC, never_steered
+from mihomo_tproxy.dataplane.never import never_steered
+from mihomo_tproxy.dataplane.plan import STATIC
 from mihomo_tproxy.dataplane.verdicts import KernelVerdicts
 from mihomo_tproxy.group.base import Group
 from mihomo_tproxy.matcher.cidr import masked

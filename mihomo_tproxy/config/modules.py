@@ -10,6 +10,7 @@ import pickle
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
+from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.config.specs.transport import GrpcSpec, HttpSpec, WebSocketSpec
 from mihomo_tproxy.inbound.modules import modules_of as inbound_modules
 from mihomo_tproxy.outbound.modules import modules_of as outbound_modules
@@ -45,6 +46,8 @@ def worker_modules(config: Config, pickled: bytes) -> tuple[str, ...]:
         inbound_modules(config.listeners),
         *map(_carrier_modules, proxies),
     )
+    if any(group.type is GroupType.LOAD_BALANCE for group in config.groups):
+        modules.add("mihomo_tproxy.group.balance")
     return tuple(sorted(modules))
 
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mihomo_tproxy.dataplane import abi
 from mihomo_tproxy.errors import DataplaneError
-from mihomo_tproxy.matcher.cidr import parse_cidr
-from mihomo_tproxy.model.address import is_v4
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,19 +39,6 @@ PRIORITY: Final = 900
 
 Prefix = tuple[int, int]
 """A 128-bit address key and the prefix length in 128 bits."""
-
-UNROUTABLE: Final = tuple(
-    prefix
-    for text in ("224.0.0.0/3", "127.0.0.0/8", "0.0.0.0/8", "169.254.0.0/16",
-                 "ff00::/8", "fe80::/10", "::/96")
-    for prefix in parse_cidr(text)
-)  # fmt: skip
-PRIVATE: Final = tuple(
-    prefix
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
-                 "192.0.0.0/24", "fc00::/7")
-    for prefix in parse_cidr(text)
-)  # fmt: skip
 
 
 class Link(NamedTuple):
@@ -233,27 +218,6 @@ def check_patterns(links: Sequence[Link], patterns: tuple[str, ...]) -> None:
                 f"gateway.lan: there is no interface {pattern!r} (there are: {present}); "
                 f"write {pattern + '*'!r} for one that may come later"
             )
-
-
-def never_steered(plan: KernelPlan, source: int, destination: int) -> str:
-    """Why packets between two addresses (128-bit keys) are none of ours, "" if they are.
-
-    What `bpf/decide.h` and the tables come to, in words; the host's own addresses and the ranges of
-    its LANs are left alone besides.
-    """
-    if covered(source, 128, by_length(plan.exclude)):
-        return "the client is in gateway.clients.exclude"
-    if plan.include and not covered(source, 128, by_length(plan.include)):
-        return "the client is not in gateway.clients.include"
-    if not plan.ipv6 and not is_v4(destination):
-        return "ipv6 is false"
-    if covered(destination, 128, by_length(UNROUTABLE)):
-        return "the address is not routable"
-    if not plan.private and covered(destination, 128, by_length(PRIVATE)):
-        return "the address is private (gateway.bypass-private)"
-    if covered(destination, 128, by_length(plan.bypass)):
-        return "the address is in gateway.bypass"
-    return ""
 
 
 def by_length(prefixes: Iterable[tuple[int, int]]) -> dict[int, set[int]]:

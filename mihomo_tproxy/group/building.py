@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mihomo_tproxy.config.specs.group import GroupType
-from mihomo_tproxy.group.balance import Balance
 from mihomo_tproxy.group.chosen import Chosen
 
 if TYPE_CHECKING:
@@ -27,8 +26,13 @@ def build_groups(
         KeyError: a member does not exist.
     """
     for spec in specs:
-        balances = spec.type is GroupType.LOAD_BALANCE
-        registry.add_group(Balance(spec, clock) if balances else Chosen(spec))
+        if spec.type is GroupType.LOAD_BALANCE:
+            # Not needed by whoever has no such group.
+            from mihomo_tproxy.group.balance import Balance
+
+            registry.add_group(Balance(spec, clock))
+        else:
+            registry.add_group(Chosen(spec))
     for group in registry.groups:
         group.fill([registry[name] for name in group.spec.members])
     registry.regroup(state)
