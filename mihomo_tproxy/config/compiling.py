@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mihomo_tproxy.compiled import Compiled
 from mihomo_tproxy.config import load
-from mihomo_tproxy.config.modules import worker_modules
+from mihomo_tproxy.config.modules import image_modules, worker_modules
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.config.specs.provider import Vehicle
 from mihomo_tproxy.dataplane.plan import OWN_MARK, STATIC, KernelPlan
@@ -42,8 +42,9 @@ def compile_file(path: str, home: str, image: int, mode: TunnelMode | None = Non
     config = load(path, home)
     if mode is not None:
         config = replace(config, mode=mode)
-    write_image(config, image)
+    modules = write_image(config, image)
     compiled = compile_config(config)
+    compiled = compiled._replace(modules=tuple(sorted({*compiled.modules, *modules})))
     try:
         return compiled._replace(selected=stored_selections(config))
     except OSError as error:  # the gateway runs without what was chosen before
@@ -78,11 +79,13 @@ def stored_selections(config: Config) -> dict[str, str]:
     return load_selections(config.home)
 
 
-def write_image(config: Config, descriptor: int) -> None:
-    """The rules' image, into an empty file."""
-    view = memoryview(build_image(config.rules, conditional_targets(config)))
+def write_image(config: Config, descriptor: int) -> frozenset[str]:
+    """The rules' image, into an empty file; the modules of what is an object in it."""
+    image = build_image(config.rules, conditional_targets(config))
+    view = memoryview(image)
     while view:
         view = view[os.write(descriptor, view) :]
+    return image_modules(image)
 
 
 def conditional_targets(config: Config) -> frozenset[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mihomo_tproxy.config.specs.group import GroupType
 from mihomo_tproxy.config.specs.transport import GrpcSpec, HttpSpec, WebSocketSpec
 from mihomo_tproxy.inbound.modules import modules_of as inbound_modules
+from mihomo_tproxy.matcher.sections import Sections
 from mihomo_tproxy.outbound.modules import modules_of as outbound_modules
 
 if TYPE_CHECKING:
@@ -34,6 +35,17 @@ class _Finder(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         self.modules.add(module_name)
         return super().find_class(module_name, global_name)
+
+    def persistent_load(self, pid: Any) -> object:
+        """A large set of a rule; what it is a view of is not needed."""
+        return frozenset()
+
+
+def image_modules(image: bytes) -> frozenset[str]:
+    """The modules of the rules that are objects in an image still."""
+    finder = _Finder(bytes(Sections(image).header))
+    finder.load()
+    return frozenset(finder.modules)
 
 
 def worker_modules(config: Config, pickled: bytes) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ import pytest
 
 from mihomo_tproxy.config import parse
 from mihomo_tproxy.config.compiling import compile_config
-from mihomo_tproxy.config.modules import worker_modules
+from mihomo_tproxy.config.modules import image_modules, worker_modules
+from mihomo_tproxy.rule.flatten import build_image
+from mihomo_tproxy.rule.registry import parse_rule
 
 VLESS = "{name: p, type: vless, server: a.test, port: 1, uuid: x"
 
@@ -53,3 +55,9 @@ def test_what_providers_bring_is_loaded_too():
     config = parse(f"proxy-providers: {{a: {{type: inline, payload: [{VLESS}, tls: true}}]}}}}")
     found = worker_modules(config, pickle.dumps(config))
     assert {"mihomo_tproxy.outbound.vless", "mihomo_tproxy.transport.tls"} <= set(found)
+
+
+def test_rules_that_stay_objects_bring_their_modules() -> None:
+    lines = ("AND,((NETWORK,udp),(DST-PORT,443)),DIRECT", "IN-USER,me,DIRECT", "MATCH,DIRECT")
+    found = image_modules(build_image([parse_rule(line) for line in lines]))
+    assert {f"mihomo_tproxy.rule.{name}" for name in ("logic", "in_user", "match")} <= found
