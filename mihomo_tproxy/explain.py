@@ -236,7 +236,7 @@ class Basis:
             return True, f"{does} it from the first packet: the rules decide so for {where}"
         if verdict is Verdict.UNKNOWN:
             return False, self._why_relayed(decision.target, outbound)
-        verdicts = KernelVerdicts(_Unwritten(), 0)
+        verdicts = KernelVerdicts(_Unwritten())
         verdicts.configure(1, plan.masks)
         if verdicts.learn(metadata, decision.depends, verdict):
             same, does = ", ".join(words_of(decision.depends)), VERDICT_WORDS[verdict]

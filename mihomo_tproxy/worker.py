@@ -82,7 +82,7 @@ class Worker:
         self._pipes = PipePool()
         self._stats = WorkerStats(open_map(pins, "worker_stats"), index)
         self._claims = Claims(open_map(pins, "claims"))
-        self.verdicts = KernelVerdicts(open_map(pins, "verdicts"), 0)
+        self.verdicts = KernelVerdicts(open_map(pins, "verdicts"))
         self._unreachable = Unreachable(self.reactor)
         self._context: RelayContext
         self._tunnel: Tunnel

@@ -99,10 +99,10 @@ def test_bypass_prefix_holds_in_every_generation_and_without_cache(steer: Steeri
 
 
 def learn(steer: Steering, mask: int, verdict: Verdict, generation: int = GENERATION) -> None:
-    kernel = KernelVerdicts(steer.maps["verdicts"], unobserved=fields.DOMAIN)
+    kernel = KernelVerdicts(steer.maps["verdicts"])
     kernel.configure(generation, MASKS)
     flow = Metadata(Network.TCP, InboundType.TPROXY, C4, 40000, S4, 443)
-    assert kernel.learn(flow, mask | fields.DOMAIN, verdict)
+    assert kernel.learn(flow, mask, verdict)
 
 
 FIELDS = {

@@ -65,7 +65,7 @@ FAMILIES = pytest.mark.parametrize(("first", "later"), [(first4, later4), (first
 
 def drop_port(steer: Steering, port: int) -> None:
     """Every flow to this port, of either protocol, is dropped."""
-    kernel = KernelVerdicts(steer.maps["verdicts"], unobserved=0)
+    kernel = KernelVerdicts(steer.maps["verdicts"])
     kernel.configure(GENERATION, (fields.DST_PORT,))
     steer.configure(masks=(fields.DST_PORT,))
     flow = Metadata(Network.UDP, InboundType.TPROXY, C4, 1, S4, port)

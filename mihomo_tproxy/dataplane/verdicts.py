@@ -32,10 +32,8 @@ class Table(Protocol):
 class KernelVerdicts:
     """`model.interfaces.VerdictMap` over the pinned map `verdicts`."""
 
-    def __init__(self, verdicts: Table, unobserved: int) -> None:
-        """`unobserved`: fields no flow can show here, such as DOMAIN while nothing names flows."""
+    def __init__(self, verdicts: Table) -> None:
         self._map = verdicts
-        self._unobserved = unobserved
         self._masks: frozenset[int] = frozenset()
         self._epoch = 0
         self.learnt = 0
@@ -52,7 +50,7 @@ class KernelVerdicts:
 
     def learn(self, metadata: Metadata, depends: int, verdict: Verdict) -> bool:
         """Cache a verdict; see `VerdictMap.learn`."""
-        mask = depends & ~self._unobserved or NETWORK
+        mask = depends or NETWORK
         if mask not in self._masks or mask & ~PACKET or not metadata.destination:
             return False
         try:

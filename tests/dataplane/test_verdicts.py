@@ -50,9 +50,9 @@ def flow(**changes: Any) -> Metadata:
     return Metadata(**(known | changes))
 
 
-def cache(*masks: int, unobserved: int = 0, generation: int = 7) -> tuple[KernelVerdicts, FakeMap]:
+def cache(*masks: int, generation: int = 7) -> tuple[KernelVerdicts, FakeMap]:
     table = FakeMap()
-    verdicts = KernelVerdicts(table, unobserved)  # type: ignore[arg-type]
+    verdicts = KernelVerdicts(table)  # type: ignore[arg-type]
     verdicts.configure(generation, masks)
     return verdicts, table
 
@@ -109,12 +109,6 @@ def test_what_depended_on_nothing_is_held_by_the_network() -> None:
     assert VERDICT_KEY.unpack(key) == (bytes(16), bytes(16), bytes(2), bytes(2), 6, NETWORK)
 
 
-def test_unobserved_fields_do_not_count() -> None:
-    verdicts, table = cache(DST_ADDR, unobserved=DOMAIN)
-    assert verdicts.learn(flow(), DST_ADDR | DOMAIN, Verdict.DIRECT)
-    assert len(table.held) == 1
-
-
 def test_a_flow_known_by_name_only_is_not_cached() -> None:
     verdicts, table = cache(DST_PORT)
     assert not verdicts.learn(flow(destination="", host="a.example"), DST_PORT, Verdict.DIRECT)
@@ -122,7 +116,7 @@ def test_a_flow_known_by_name_only_is_not_cached() -> None:
 
 
 def test_nothing_is_cached_before_the_first_generation() -> None:
-    verdicts = KernelVerdicts(FakeMap(), 0)  # type: ignore[arg-type]
+    verdicts = KernelVerdicts(FakeMap())  # type: ignore[arg-type]
     assert not verdicts.learn(flow(), DST_ADDR, Verdict.DIRECT)
 
 
