@@ -73,7 +73,6 @@ class Tunnel:
         """Of the datagram that is handed over, if rules ask for it."""
         self.owners: OwnerFinder | None = None
         """Finds the programs of this host, if rules ask for them."""
-        """Of the datagram that is being handled, while a rule asks for it."""
         self._tracker = context.tracker
         self._waiting = 0
         self.nat = NatTable(context.reactor, context.tracker, self._decide_udp, udp_timeout_s)
@@ -100,7 +99,7 @@ class Tunnel:
         if self._tracker.tcp_live >= self.flow_limit:
             turn_away(self._tracker, client, answer, "flow-limit")
             return
-        if self.owners is not None:
+        if self.owners is not None and metadata.resolved is None:
             self._find_owner(metadata, client.getsockname())
         try:
             outbound = self.decide(metadata)
