@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 PLUGIN = "mihomo_tproxy.rig.pytest_plugin"
 
@@ -37,3 +35,19 @@ def pytest_configure(config: pytest.Config) -> None:
     module = importlib.import_module(PLUGIN)
     if not config.pluginmanager.is_registered(module):
         config.pluginmanager.register(module, PLUGIN)
+
+
+@pytest.fixture(scope="module")
+def module_stage(module_rig, tmp_path_factory):
+    """A gateway that tests have governed, for all of a file."""
+    from support.governed import governing
+
+    with governing(module_rig, tmp_path_factory.mktemp("home")) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(module_stage):
+    """The same, as it was at first."""
+    module_stage.reset()
+    return module_stage

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 from support.gateway import wait_until
-from support.governed import DIRECT, governing, group
+from support.governed import DIRECT, group
 from support.tcp import ECHO, says
 from support.udp import open_socket
 
@@ -19,18 +19,6 @@ SLOW_S = 0.3
 FIXED = {"interval": 3600, "lazy": False}
 """Checked at the start, and then only when something happens."""
 OFTEN = {"interval": 1, "lazy": False}
-
-
-@pytest.fixture(scope="module")
-def module_stage(module_rig, tmp_path_factory):
-    with governing(module_rig, tmp_path_factory.mktemp("home")) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(module_stage):
-    module_stage.reset()
-    return module_stage
 
 
 # select.

@@ -9,7 +9,7 @@ import os
 
 import pytest
 import zstandard
-from support.governed import DIRECT, governing, group
+from support.governed import DIRECT, group
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -18,18 +18,6 @@ BOMB = 4 << 30
 """Bytes that a few kilobytes unpack to."""
 EXPLODES = "(?!z)(x+x+)+y"
 """Nothing but backtracking can do the lookahead."""
-
-
-@pytest.fixture(scope="module")
-def module_stage(module_rig, tmp_path_factory):
-    with governing(module_rig, tmp_path_factory.mktemp("home")) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(module_stage):
-    module_stage.reset()
-    return module_stage
 
 
 def sock(name, **options):

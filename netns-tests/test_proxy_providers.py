@@ -8,25 +8,13 @@ from base64 import b64encode
 import pytest
 from support.downloads import SIZE_LIMIT, assert_refused, every_bad
 from support.gateway import wait_until
-from support.governed import DIRECT, governing, group
+from support.governed import DIRECT, group
 from support.tcp import ECHO, says
 
 from mihomo_tproxy.errors import GatewayError
 
 PATH = "/proxies"
 HOUR_S = 3600
-
-
-@pytest.fixture(scope="module")
-def module_stage(module_rig, tmp_path_factory):
-    with governing(module_rig, tmp_path_factory.mktemp("home")) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(module_stage):
-    module_stage.reset()
-    return module_stage
 
 
 def content(stage, *names, prefix=""):

@@ -13,25 +13,13 @@ import pytest
 from support.dat import cidr, domain, entry
 from support.downloads import SIZE_LIMIT, assert_refused, every_bad
 from support.gateway import wait_until
-from support.governed import DIRECT, governing, group
+from support.governed import DIRECT, group
 from support.mmdb import write
 from support.mrs import pack_ranges
 
 LISTED, OTHER = 9, 8
 HOUR_S = 3600
 FORMATS = ("yaml", "text", "mrs")
-
-
-@pytest.fixture(scope="module")
-def module_stage(module_rig, tmp_path_factory):
-    with governing(module_rig, tmp_path_factory.mktemp("home")) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(module_stage):
-    module_stage.reset()
-    return module_stage
 
 
 def ranges(stage, form, *numbers):
